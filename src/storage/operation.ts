@@ -1,0 +1,88 @@
+/**
+ * One operation on a volume, from submission to completion. A command slot owns one and uses it again and again, so
+ * the steady state allocates nothing. Storage lends: the slices of a finished read belong to the volume, and go back
+ * to it by `volume.giveBack(op)` once the socket has taken them.
+ */
+import type { IoError } from '../runtime/ports.ts';
+
+export type OperationKind = 'read' | 'write' | 'zero' | 'deallocate' | 'flush';
+
+export interface OperationOwner {
+  /** The operation is over; `op.error` says how. Called exactly once per submission, perhaps inside `submit`. */
+  operationDone(op: Operation): void;
+}
+
+/**
+ * Where an operation stands, and who wakes it:
+ * - `idle`: with its owner
+ * - `range`: waits for earlier operations that conflict; the last of them to end wakes it
+ * - `slab`: a read waits for memory; whoever gives some back wakes it
+ * - `ready`: woken; the volume starts it in this same event
+ * - `file`: handed to the file; its completion wakes it
+ * - `sync`: a flush, or a written FUA write, waits for a sync of the file
+ * - `held`: over for its owner, who still keeps its range (`hold`), until he submits it again or releases it
+ */
+export type OperationStage = 'idle' | 'range' | 'slab' | 'ready' | 'file' | 'sync' | 'held';
+
+/** Somebody who is told that the memory which a read waited for is there. */
+export interface SlabUser {
+  slabReady(op: Operation): void;
+}
+
+export class Operation {
+  /**
+   * May be replaced while the operation runs: an owner that goes away leaves somebody here who gives back what a read
+   * was lent. The operation keeps its range until the file is done with it, whoever owns it.
+   */
+  owner: OperationOwner;
+  kind: OperationKind = 'read';
+  /** Bytes; multiples of the block size. Not to be changed while the operation is not idle. */
+  offset = 0;
+  length = 0;
+  /** Write: the payload, in order, owned by the submitter until `operationDone`. Read: what storage lends. */
+  readonly parts: Uint8Array[] = [];
+  /** Write, zero: complete only when the data is on stable storage (FUA). */
+  fua = false;
+  /** Zero: the space may be given up (DEAC). */
+  deallocate = false;
+  /**
+   * Keep the range, against readers too, after success: the next submission of this operation (inside the same
+   * bytes) runs under it, before everybody who waits; or `volume.release(op)` ends it. This is what makes a fused
+   * Compare and Write atomic. An operation that fails holds nothing.
+   */
+  hold = false;
+  error: IoError | undefined = undefined;
+
+  // What follows is storage's own.
+
+  stage: OperationStage = 'idle';
+
+  /** ranges.ts: what it covers in bytes, whether it conflicts with readers, and its number in the order of arrival. */
+  from = 0;
+  to = 0;
+  modifies = false;
+  arrival = 0;
+  /** Earlier operations in its way, and later ones in whose way it is. */
+  blockers = 0;
+  readonly followers: Operation[] = [];
+  /** Its index in the list of all operations in flight; -1: it has no range. */
+  place = -1;
+  /** The newest arrival that has counted this operation as a blocker. */
+  metBy = 0;
+
+  /** slabs.ts: the memory behind `parts` of a read, and who waits for it. */
+  readonly slabs: Uint8Array[] = [];
+  slabUser: SlabUser | undefined = undefined;
+
+  /** volume.ts: calls to the file that are not answered, and the first thing that went wrong. */
+  pending = 0;
+  failed: IoError | undefined = undefined;
+
+  /** eraser.ts: the next byte to erase, and whether to stop before it. */
+  position = 0;
+  stopping = false;
+
+  constructor(owner: OperationOwner) {
+    this.owner = owner;
+  }
+}
