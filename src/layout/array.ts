@@ -9,7 +9,11 @@ export interface ArrayField<F extends Field<unknown>> extends Omit<Field<Decoded
   encode(view: DataView, at: number, value: readonly Input<F>[]): void;
 }
 
-export function array<F extends Field<unknown>>(count: number, kind: Kind<F>, label = ''): Kind<ArrayField<F>> {
+export function array<F extends Field<unknown>>(
+  count: number,
+  kind: Kind<F>,
+  label = '',
+): Kind<ArrayField<F>> {
   return {
     size: count * kind.size,
     place(offset) {
@@ -23,7 +27,8 @@ export function array<F extends Field<unknown>>(count: number, kind: Kind<F>, la
         items,
         decode: (view, at) => items.map((item) => item.decode(view, at)) as Decoded<F>[],
         encode(view, at, value) {
-          if (value.length > count) throw new RangeError(`${this.label}: ${value.length} values, room for ${count}`);
+          if (value.length > count)
+            throw new RangeError(`${this.label}: ${value.length} values, room for ${count}`);
           new Uint8Array(view.buffer, view.byteOffset + at + offset, this.size).fill(0);
           value.forEach((item, i) => items[i]!.encode(view, at, item));
         },

@@ -52,7 +52,8 @@ function bits(size: 1 | 2 | 4) {
   return <const R extends Ranges>(ranges: R, label = ''): Kind<BitsField<R>> => {
     let known = 0;
     for (const [name, [low, high = low]] of Object.entries(ranges)) {
-      if (low > high || high >= size * 8) throw new Error(`bits: ${name} [${low}, ${high}] does not fit ${size * 8} bits`);
+      if (low > high || high >= size * 8)
+        throw new Error(`bits: ${name} [${low}, ${high}] does not fit ${size * 8} bits`);
       for (let bit = low; bit <= high; bit++) {
         if (known & (1 << bit)) throw new Error(`bits: ${name} overlaps another range at bit ${bit}`);
         known |= 1 << bit;
@@ -62,7 +63,13 @@ function bits(size: 1 | 2 | 4) {
   };
 }
 
-function place<R extends Ranges>(ranges: R, size: number, offset: number, known: number, label: string): BitsField<R> {
+function place<R extends Ranges>(
+  ranges: R,
+  size: number,
+  offset: number,
+  known: number,
+  label: string,
+): BitsField<R> {
   const accessors: Record<string, BitsAccessor> = {};
   for (const [name, [low, high = low]] of Object.entries(ranges))
     accessors[name] = new BitsAccessor(offset, size, low, high);
@@ -86,7 +93,8 @@ function place<R extends Ranges>(ranges: R, size: number, offset: number, known:
       for (const name in accessors) {
         const { mask, shift } = accessors[name]!;
         const part = value[name] ?? 0;
-        if (!Number.isInteger(part) || part < 0 || part > mask) throw new RangeError(`${name}: ${part} is more than ${mask}`);
+        if (!Number.isInteger(part) || part < 0 || part > mask)
+          throw new RangeError(`${name}: ${part} is more than ${mask}`);
         next |= part << shift;
       }
       writeWord(view, at + offset, size, next);
@@ -94,7 +102,9 @@ function place<R extends Ranges>(ranges: R, size: number, offset: number, known:
     format(view, at) {
       return Object.entries(field.decode(view, at))
         .filter(([, part]) => part !== 0)
-        .map(([name, part]) => (accessors[name]?.mask === 1 ? name : `${name}=${part > 9 ? `${part.toString(16)}h` : part}`))
+        .map(([name, part]) =>
+          accessors[name]?.mask === 1 ? name : `${name}=${part > 9 ? `${part.toString(16)}h` : part}`,
+        )
         .join(' ');
     },
   };

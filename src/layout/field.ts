@@ -127,7 +127,8 @@ export class U53Field implements Field<number | bigint> {
     if (typeof value === 'number' && !Number.isSafeInteger(value))
       throw new RangeError(`${this.label}: ${value} is not a safe integer`);
     const wide = BigInt(value);
-    if (wide < 0n || wide > 0xffffffffffffffffn) throw new RangeError(`${this.label}: ${wide} is not a 64-bit number`);
+    if (wide < 0n || wide > 0xffffffffffffffffn)
+      throw new RangeError(`${this.label}: ${wide} is not a 64-bit number`);
     view.setBigUint64(at + this.offset, wide, true);
   }
   format(view: DataView, at: number): string {
@@ -135,7 +136,10 @@ export class U53Field implements Field<number | bigint> {
   }
 }
 /** 64 bits that are counted with: byte counts, LBAs. */
-export const u53 = (label: string): Kind<U53Field> => ({ size: 8, place: (offset) => new U53Field(offset, label) });
+export const u53 = (label: string): Kind<U53Field> => ({
+  size: 8,
+  place: (offset) => new U53Field(offset, label),
+});
 
 class U64Field implements Field<bigint> {
   readonly size = 8;
@@ -189,7 +193,8 @@ export class U128Field implements Field<bigint> {
     if (typeof value === 'number' && !Number.isSafeInteger(value))
       throw new RangeError(`${this.label}: ${value} is not a safe integer`);
     const wide = BigInt(value);
-    if (wide < 0n || wide >> 128n !== 0n) throw new RangeError(`${this.label}: ${wide} is not a 128-bit number`);
+    if (wide < 0n || wide >> 128n !== 0n)
+      throw new RangeError(`${this.label}: ${wide} is not a 128-bit number`);
     view.setBigUint64(at + this.offset, wide & 0xffffffffffffffffn, true);
     view.setBigUint64(at + this.offset + 8, wide >> 64n, true);
   }
@@ -226,7 +231,8 @@ export class BytesField implements Field<Uint8Array> {
   }
   /** A shorter value is padded with zeroes. */
   encode(view: DataView, at: number, value: Uint8Array): void {
-    if (value.length > this.size) throw new RangeError(`${this.label}: ${value.length} bytes, room for ${this.size}`);
+    if (value.length > this.size)
+      throw new RangeError(`${this.label}: ${value.length} bytes, room for ${this.size}`);
     const into = this.slice(view, at);
     into.fill(0);
     into.set(value);
@@ -275,7 +281,8 @@ export class TextField implements Field<string> {
     return text;
   }
   encode(view: DataView, at: number, value: string): void {
-    if (value.length > this.size) throw new RangeError(`${this.label}: ${value.length} characters, room for ${this.size}`);
+    if (value.length > this.size)
+      throw new RangeError(`${this.label}: ${value.length} characters, room for ${this.size}`);
     for (let i = 0; i < this.size; i++) {
       const code = i < value.length ? value.charCodeAt(i) : this.fill;
       if (code > 0xff) throw new RangeError(`${this.label}: a character that is not ASCII`);

@@ -44,7 +44,8 @@ export function struct<const R extends Rows>(structName: string, size: number, r
   const fields: Record<string, AnyField> = {};
   let next = 0;
   for (const [name, [offset, kind]] of Object.entries(rows).sort(([, [a]], [, [b]]) => a - b)) {
-    if (offset !== next) throw new Error(`${structName}.${name}: at ${offset}, but the row before ends at ${next}`);
+    if (offset !== next)
+      throw new Error(`${structName}.${name}: at ${offset}, but the row before ends at ${next}`);
     fields[name] = kind.place(offset) as AnyField;
     next = offset + kind.size;
   }
@@ -96,9 +97,11 @@ export function struct<const R extends Rows>(structName: string, size: number, r
       }),
     }),
   };
-  for (const name in fields) if (name in base) throw new Error(`${structName}.${name}: the name is taken by struct()`);
+  for (const name in fields)
+    if (name in base) throw new Error(`${structName}.${name}: the name is taken by struct()`);
   return Object.assign(base, fields) as unknown as Struct<R>;
 }
 
 /** A DataView over exactly these bytes. Not for hot paths: it allocates. */
-export const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+export const viewOf = (bytes: Uint8Array): DataView =>
+  new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
