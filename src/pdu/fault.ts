@@ -43,4 +43,5 @@ export class ProtocolFault extends Error {
 /** A field of the header has a value that is not allowed; `offset` is its place in the PDU. */
 export const invalidField = (offset: number, message: string): ProtocolFault =>
   new ProtocolFault(Fes.InvalidHeaderField, offset, message);
-export const sequenceError = (message: string): ProtocolFault => new ProtocolFault(Fes.SequenceError, 0, message);
+export const sequenceError = (message: string): ProtocolFault =>
+  new ProtocolFault(Fes.SequenceError, 0, message);

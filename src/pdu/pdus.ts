@@ -105,7 +105,12 @@ export interface PduInfo {
   readonly digest: boolean;
 }
 
-const pdu = (type: number, layout: { structName: string; size: number }, sentBy: Role, data: boolean): PduInfo => ({
+const pdu = (
+  type: number,
+  layout: { structName: string; size: number },
+  sentBy: Role,
+  data: boolean,
+): PduInfo => ({
   type,
   name: layout.structName,
   layout: layout as typeof CommonHeader,

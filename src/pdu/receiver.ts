@@ -101,7 +101,8 @@ export class Receiver {
         this.#digest -= take;
         at += take;
       }
-      if (this.#info !== undefined && this.#padding + this.#data + this.#digest === 0) this.#complete(this.#info);
+      if (this.#info !== undefined && this.#padding + this.#data + this.#digest === 0)
+        this.#complete(this.#info);
     }
   }
 
@@ -114,13 +115,16 @@ export class Receiver {
     this.#want = 8;
   }
 
-  /** Everything that the first eight bytes tell is checked before more is waited for. */
+  /** What the first eight bytes tell is checked before more is waited for. */
   #commonHeader(): void {
     const type = CommonHeader.type.get(this.header, 0);
     const info = PDUS[type];
     this.#checkSequence(type, info);
     if (info?.sentBy !== this.#peer)
-      throw invalidField(CommonHeader.type.offset, `PDU type ${type.toString(16)}h is not sent by a ${this.#peer}`);
+      throw invalidField(
+        CommonHeader.type.offset,
+        `PDU type ${type.toString(16)}h is not sent by a ${this.#peer}`,
+      );
     const hlen = CommonHeader.hlen.get(this.header, 0);
     const plen = CommonHeader.plen.get(this.header, 0);
     if (type === PduType.H2CTermReq || type === PduType.C2HTermReq) {
@@ -129,33 +133,58 @@ export class Receiver {
       this.#expect(info, 0, plen - hlen, false);
       return;
     }
-    if (hlen !== info.hlen) throw invalidField(CommonHeader.hlen.offset, `${info.name} with HLEN ${hlen}, not ${info.hlen}`);
-
-    const flags = CommonHeader.flags.word(this.header, 0);
-    const headerDigest = info.digest && this.headerDigest;
-    if (info.digest && ((flags & Flag.hdgst) !== 0) !== headerDigest)
+    if (hlen !== info.hlen)
+      throw invalidField(CommonHeader.hlen.offset, `${info.name} with HLEN ${hlen}, not ${info.hlen}`);
+    const headerDigest = this.#headerDigested(info);
+    if (info.digest && ((CommonHeader.flags.word(this.header, 0) & Flag.hdgst) !== 0) !== headerDigest)
       throw invalidField(CommonHeader.flags.offset, `HDGSTF of ${info.name} is not what was negotiated`);
-    const headerEnd = info.hlen + (headerDigest ? DIGEST : 0);
-    const pdo = CommonHeader.pdo.get(this.header, 0);
+    this.#expect(info, 0, 0, false);
+    if (plen < this.#want)
+      throw invalidField(CommonHeader.plen.offset, `${info.name} with PLEN ${plen}, less than ${this.#want}`);
+    // With a header digest the rest is believed, and judged, only once the digest was right.
+    if (!headerDigest) this.#lengths(info);
+  }
+
+  /** PLEN, PDO and DDGSTF of everything but a TermReq: what follows the header. */
+  #lengths(info: PduInfo): void {
+    const plen = CommonHeader.plen.get(this.header, 0);
+    const headerEnd = this.#want;
     // Without data PDO is reserved; some hosts set it to the end of the header all the same.
     const hasData = info.data && plen > headerEnd;
     if (!hasData) {
       if (plen !== headerEnd)
         throw invalidField(CommonHeader.plen.offset, `${info.name} with PLEN ${plen}, not ${headerEnd}`);
-      this.#expect(info, 0, 0, false);
       return;
     }
+    let pdo = CommonHeader.pdo.get(this.header, 0);
+    // One host leaves PDO 0 in a capsule with data, and means right after the header.
+    if (pdo === 0 && info.type === PduType.CapsuleCmd) pdo = headerEnd;
     if (pdo < headerEnd || pdo % this.alignment !== 0)
-      throw invalidField(CommonHeader.pdo.offset, `${info.name} with PDO ${pdo} (header ends at ${headerEnd}, alignment ${this.alignment})`);
-    if (((flags & Flag.ddgst) !== 0) !== this.dataDigest)
+      throw invalidField(
+        CommonHeader.pdo.offset,
+        `${info.name} with PDO ${pdo} (header ends at ${headerEnd}, alignment ${this.alignment})`,
+      );
+    if (((CommonHeader.flags.word(this.header, 0) & Flag.ddgst) !== 0) !== this.dataDigest)
       throw invalidField(CommonHeader.flags.offset, `DDGSTF of ${info.name} is not what was negotiated`);
     const length = plen - pdo - (this.dataDigest ? DIGEST : 0);
-    if (length <= 0) throw invalidField(CommonHeader.plen.offset, `${info.name} with PLEN ${plen} and PDO ${pdo}`);
+    if (length <= 0)
+      throw invalidField(CommonHeader.plen.offset, `${info.name} with PLEN ${plen} and PDO ${pdo}`);
     if (info.type === PduType.CapsuleCmd && length > this.maxCapsuleData)
-      throw invalidField(CommonHeader.plen.offset, `${length} bytes in a capsule, at most ${this.maxCapsuleData} allowed`);
+      throw invalidField(
+        CommonHeader.plen.offset,
+        `${length} bytes in a capsule, at most ${this.maxCapsuleData} allowed`,
+      );
     if (info.type !== PduType.CapsuleCmd && length > this.maxData)
-      throw new ProtocolFault(Fes.LimitExceeded, 0, `${info.name} with ${length} bytes of data, at most ${this.maxData} allowed`);
+      throw new ProtocolFault(
+        Fes.LimitExceeded,
+        0,
+        `${info.name} with ${length} bytes of data, at most ${this.maxData} allowed`,
+      );
     this.#expect(info, pdo - headerEnd, length, this.dataDigest);
+  }
+
+  #headerDigested(info: PduInfo): boolean {
+    return info.digest && this.headerDigest;
   }
 
   /** The first PDU initializes the connection and no later one does; a TermReq may come at any time. */
@@ -164,12 +193,14 @@ export class Receiver {
     const terminate = this.#peer === 'host' ? PduType.H2CTermReq : PduType.C2HTermReq;
     if (type === terminate || (type === initialize) !== this.#initialized) return;
     const name = info?.name ?? `PDU type ${type.toString(16)}h`;
-    throw sequenceError(this.#initialized ? `a second ${name}` : `${name} before the connection is initialized`);
+    throw sequenceError(
+      this.#initialized ? `a second ${name}` : `${name} before the connection is initialized`,
+    );
   }
 
   #expect(info: PduInfo, padding: number, data: number, digest: boolean): void {
     this.#info = info;
-    this.#want = info.hlen + (info.digest && this.headerDigest ? DIGEST : 0);
+    this.#want = info.hlen + (this.#headerDigested(info) ? DIGEST : 0);
     this.#padding = padding;
     this.#data = data;
     this.#hasDigest = digest;
@@ -179,16 +210,20 @@ export class Receiver {
   }
 
   #headerComplete(info: PduInfo): void {
-    if (info.digest && this.headerDigest) {
+    if (this.#headerDigested(info)) {
       const received = this.header.getUint32(info.hlen, true);
       if (received !== this.#crc32c(this.#scratch.subarray(0, info.hlen), 0))
         throw new ProtocolFault(Fes.HeaderDigestError, received, `in ${info.name}`);
+      this.#lengths(info);
     }
     const data = this.#data;
     if (info.type === PduType.H2CData || info.type === PduType.C2HData) {
       const datal = info.type === PduType.H2CData ? H2CData.datal : C2HData.datal;
       if (datal.get(this.header, 0) !== data)
-        throw invalidField(datal.offset, `${info.name} with DATAL ${datal.get(this.header, 0)}, but ${data} bytes of data`);
+        throw invalidField(
+          datal.offset,
+          `${info.name} with DATAL ${datal.get(this.header, 0)}, but ${data} bytes of data`,
+        );
     }
     this.#handler.onHeader(info.type, this.header, data);
   }

@@ -4,8 +4,8 @@
  * end; what is appended outside an event flushes itself at the end of the turn.
  */
 import type { Clock, Transport } from '../runtime/ports.ts';
-import { CommonHeader, Flag, PDUS, PduType } from './pdus.ts';
-import { must } from '../runtime/assert.ts';
+import { CommonHeader, Flag, PDUS } from './pdus.ts';
+import { assert, must } from '../runtime/assert.ts';
 
 const SLAB = 8192;
 const DIGEST = 4;
@@ -36,7 +36,11 @@ export class Sender {
   #end = 0;
   #start = 0;
   #parts: Uint8Array[] = [];
+  /** An empty array for the next write; missing while a write is being handed over. */
+  #spare: Uint8Array[] | undefined = [];
   #sent: Sent[] = [];
+  /** Who waits for the newest write in the transport. */
+  #flying: Sent[] | undefined = undefined;
   #bytes = 0;
   #deferred = false;
   #dead = false;
@@ -94,7 +98,6 @@ export class Sender {
     this.#padding = framed ? pdo - headerEnd : 0;
     this.#data = dataLength;
     this.#bytes += plen;
-    if (type <= PduType.ICResp) this.view.setUint8(at + 3, 0);
     return at;
   }
 
@@ -113,10 +116,14 @@ export class Sender {
     if (this.#data > 0) {
       this.#cut();
       let crc = 0;
+      let length = 0;
       for (const part of must(payload, 'payload as announced')) {
+        if (part.length === 0) continue;
         this.#parts.push(part);
+        length += part.length;
         if (this.#digestData) crc = this.#crc32c(part, crc);
       }
+      assert(length === this.#data, 'payload as long as announced');
       if (this.#digestData) {
         this.view.setUint32(this.#end, crc, true);
         this.#end += DIGEST;
@@ -128,30 +135,42 @@ export class Sender {
   /** `who.sent()` is called once when everything appended so far has left our hands. */
   notify(who: Sent): void {
     this.#sent.push(who);
+    this.#schedule();
   }
 
   /** Hands what was appended to the transport, as one write. */
   flush(): void {
     if (this.#bytes === 0 && this.#sent.length === 0) return;
     this.#cut();
-    const { length } = this.#parts;
+    const parts = this.#parts;
     const bytes = this.#bytes;
     const sent = this.#sent;
-    this.#bytes = 0;
     this.#sent = [];
+    if (bytes === 0 && this.#flying !== undefined) {
+      // Nothing new: whoever asks waits for what is on its way already.
+      this.#flying.push(...sent);
+      return;
+    }
+    this.#bytes = 0;
     this.backlog += bytes;
     const taken = (): void => {
       this.backlog -= bytes;
+      if (this.#flying === sent) this.#flying = undefined;
       for (const who of sent) who.sent();
       this.onDrain?.();
     };
-    if (this.#dead || length === 0) {
-      this.#parts.length = 0;
+    if (this.#dead || parts.length === 0) {
+      parts.length = 0;
       taken();
       return;
     }
-    this.#transport.write(this.#parts, taken);
-    this.#parts.length = 0;
+    // The transport may call `taken` before it returns, and that may append and flush again.
+    this.#parts = this.#spare ?? [];
+    this.#spare = undefined;
+    this.#flying = sent;
+    this.#transport.write(parts, taken);
+    parts.length = 0;
+    this.#spare = parts;
   }
 
   /** The transport is gone: from here on everything is dropped, and told so. */
