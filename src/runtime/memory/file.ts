@@ -1,0 +1,95 @@
+import type { Clock, FileIo, IoDone, IoError } from '../ports.ts';
+import { SparseBytes } from './sparse.ts';
+import { assert } from '../assert.ts';
+
+export interface MemoryFileOptions {
+  readonly id?: string | undefined;
+  readonly path?: string | undefined;
+  readonly readOnly?: boolean | undefined;
+  /** Called when the file is closed. */
+  readonly closed?: (() => void) | undefined;
+}
+
+/**
+ * A file in memory: takes no more than what was written to it. Everything is done when it is called; completions come
+ * later, through the clock, as a file's must.
+ */
+export class MemoryFile implements FileIo {
+  readonly id: string;
+  readonly path: string;
+  readonly readOnly: boolean;
+  readonly canPunch = true;
+  readonly bytes: SparseBytes;
+  size: number;
+  readonly #clock: Pick<Clock, 'defer'>;
+  readonly #closed: (() => void) | undefined;
+  #open = true;
+
+  /** `bytes`: their number, or content that is shared with others. */
+  constructor(clock: Pick<Clock, 'defer'>, bytes: number | SparseBytes, options: MemoryFileOptions = {}) {
+    this.#clock = clock;
+    this.bytes = typeof bytes === 'number' ? new SparseBytes(bytes) : bytes;
+    this.size = this.bytes.size;
+    this.id = options.id ?? 'memory';
+    this.path = options.path ?? this.id;
+    this.readOnly = options.readOnly ?? false;
+    this.#closed = options.closed;
+  }
+
+  readNow(offset: number, into: Uint8Array): number {
+    assert(this.#open, 'the file is open');
+    return this.bytes.read(offset, into);
+  }
+
+  read(offset: number, into: Uint8Array, done: (error: IoError | undefined, bytes: number) => void): void {
+    const bytes = this.readNow(offset, into);
+    this.#clock.defer(() => done(undefined, bytes));
+  }
+
+  write(offset: number, parts: readonly Uint8Array[], done: IoDone): void {
+    this.#change(() => {
+      let at = offset;
+      for (const part of parts) {
+        this.bytes.write(at, part);
+        at += part.length;
+      }
+    }, done);
+  }
+
+  sync(done: IoDone): void {
+    this.#change(() => undefined, done);
+  }
+
+  punch(offset: number, length: number, done: IoDone): void {
+    this.#change(() => this.bytes.punch(offset, length), done);
+  }
+
+  zero(offset: number, length: number, done: IoDone): void {
+    this.punch(offset, length, done);
+  }
+
+  refresh(done: IoDone): void {
+    this.size = this.bytes.size;
+    this.#clock.defer(() => done(undefined));
+  }
+
+  close(done: IoDone): void {
+    assert(this.#open, 'a file is closed once');
+    this.#open = false;
+    this.#closed?.();
+    this.#clock.defer(() => done(undefined));
+  }
+
+  #change(change: () => void, done: IoDone): void {
+    assert(this.#open && !this.readOnly, 'the file is open for writing');
+    let error: IoError | undefined;
+    try {
+      change();
+    } catch (thrown) {
+      // The one thing that can go wrong in memory is that there is none.
+      if (!(thrown instanceof RangeError)) throw thrown;
+      error = { code: 'ENOSPC', message: `out of memory: ${thrown.message}` };
+    }
+    this.#clock.defer(() => done(error));
+  }
+}

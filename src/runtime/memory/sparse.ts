@@ -1,0 +1,77 @@
+import { assert } from '../assert.ts';
+
+const CHUNK = 256 * 1024;
+
+/** Bytes of any length, up to 2^53, that cost nothing where nothing was written. */
+export class SparseBytes {
+  size: number;
+  readonly #chunks = new Map<number, Uint8Array>();
+
+  constructor(size: number) {
+    this.size = size;
+  }
+
+  /** Bytes of memory that are taken. */
+  get allocated(): number {
+    return this.#chunks.size * CHUNK;
+  }
+
+  /** Fills `into`, as far as there are bytes; says how many. */
+  read(offset: number, into: Uint8Array): number {
+    const length = Math.max(0, Math.min(into.length, this.size - offset));
+    this.#walk(offset, length, (index, from, to, at) => {
+      const chunk = this.#chunks.get(index);
+      if (chunk) into.set(from === 0 && to === CHUNK ? chunk : chunk.subarray(from, to), at);
+      else into.fill(0, at, at + to - from);
+    });
+    return length;
+  }
+
+  /** Throws a RangeError when memory is spent. */
+  write(offset: number, bytes: Uint8Array): void {
+    assert(offset + bytes.length <= this.size, 'a write stays inside');
+    this.#walk(offset, bytes.length, (index, from, to, at) => {
+      let chunk = this.#chunks.get(index);
+      if (!chunk) this.#chunks.set(index, (chunk = new Uint8Array(CHUNK)));
+      chunk.set(at === 0 && to - from === bytes.length ? bytes : bytes.subarray(at, at + to - from), from);
+    });
+  }
+
+  /** The range reads as zeroes; whole chunks in it are given up. */
+  punch(offset: number, length: number): void {
+    const end = offset + Math.min(length, Math.max(0, this.size - offset));
+    const first = Math.floor(offset / CHUNK);
+    const last = Math.floor((end - 1) / CHUNK);
+    const clear = (index: number): void => {
+      const from = Math.max(0, offset - index * CHUNK);
+      const to = Math.min(CHUNK, end - index * CHUNK);
+      if (from === 0 && to === CHUNK) this.#chunks.delete(index);
+      else this.#chunks.get(index)?.fill(0, from, to);
+    };
+    // Whichever is fewer: a hole over a huge empty disk should not count its way through it.
+    if (last - first > this.#chunks.size) {
+      for (const index of [...this.#chunks.keys()]) if (index >= first && index <= last) clear(index);
+    } else for (let index = first; index <= last; index++) clear(index);
+  }
+
+  /** Cuts off what is past `size`, or adds zeroes. */
+  resize(size: number): void {
+    if (size < this.size) this.punch(size, this.size - size);
+    this.size = size;
+  }
+
+  /** Visits the chunks of a range: `from` and `to` inside the chunk, `at` inside the range. */
+  #walk(
+    offset: number,
+    length: number,
+    visit: (index: number, from: number, to: number, at: number) => void,
+  ): void {
+    for (let at = 0; at < length;) {
+      const index = Math.floor((offset + at) / CHUNK);
+      const from = offset + at - index * CHUNK;
+      const to = Math.min(CHUNK, from + length - at);
+      visit(index, from, to, at);
+      at += to - from;
+    }
+  }
+}

@@ -1,0 +1,179 @@
+import * as net from 'node:net';
+import type {
+  Address,
+  ConnectOptions,
+  IoError,
+  Listener,
+  Net,
+  Transport,
+  TransportEvents,
+} from '../ports.ts';
+import { Fifo } from '../fifo.ts';
+import { assert } from '../assert.ts';
+import { ioError } from './errors.ts';
+
+const REASONS: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'the address is in use',
+  EADDRNOTAVAIL: 'no interface of this machine has the address',
+  EACCES: 'not permitted; ports below 1024 need a privilege',
+  ECONNREFUSED: 'nobody listens there',
+  EHOSTUNREACH: 'no route to it',
+  ENETUNREACH: 'no route to its network',
+  ENOTFOUND: 'the name is unknown',
+  ETIMEDOUT: 'it does not answer',
+};
+
+/** `cannot listen on 10.0.0.1 port 4420: the address is in use`. */
+function failure(tried: string, at: Address, thrown: unknown): IoError {
+  const { code, message } = ioError(thrown);
+  return { code, message: `cannot ${tried} ${at.host} port ${at.port}: ${REASONS[code] ?? message}` };
+}
+
+const NOWHERE: Address = { host: '', port: 0 };
+const addressOf = (host: string | undefined, port: number | undefined): Address =>
+  host === undefined ? NOWHERE : { host, port: port ?? 0 };
+
+/** A TCP connection. */
+export class NodeTransport implements Transport {
+  readonly local: Address;
+  readonly remote: Address;
+  readonly readsPayload = false;
+  readonly #socket: net.Socket;
+  /** Of writes that the kernel has not taken, in order: it takes them in order. */
+  readonly #dones = new Fifo<() => void>();
+  /** What a write calls: one function for all of them. */
+  readonly #taken = (): void => this.#dones.shift()?.();
+  #events: TransportEvents | undefined = undefined;
+  #error: string | undefined = undefined;
+  #ended = false;
+  #closed = false;
+
+  constructor(socket: net.Socket) {
+    this.#socket = socket;
+    this.local = addressOf(socket.localAddress, socket.localPort);
+    this.remote = addressOf(socket.remoteAddress, socket.remotePort);
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true);
+    socket.on('error', (error) => {
+      const { code, message } = ioError(error);
+      this.#error = message.includes(code) ? message : `${code}: ${message}`;
+    });
+    socket.on('close', () => this.#gone());
+  }
+
+  start(events: TransportEvents): void {
+    assert(this.#events === undefined, 'a transport is started once');
+    this.#events = events;
+    this.#socket.on('data', (chunk) => events.data(chunk));
+    this.#socket.on('end', () => events.end());
+  }
+
+  write(parts: readonly Uint8Array[], done: () => void): void {
+    assert(!this.#ended, 'nothing is written after the end');
+    if (this.#closed || this.#socket.destroyed || parts.length === 0) return void setImmediate(done);
+    const last = parts.length - 1;
+    this.#dones.push(done);
+    if (last === 0) {
+      this.#socket.write(parts[0]!, this.#taken);
+      return;
+    }
+    this.#socket.cork();
+    for (let i = 0; i < last; i++) this.#socket.write(parts[i]!);
+    this.#socket.write(parts[last]!, this.#taken);
+    this.#socket.uncork();
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.#socket.end();
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+
+  reset(): void {
+    this.#socket.resetAndDestroy();
+  }
+
+  #gone(): void {
+    this.#closed = true;
+    // Node may or may not have called these; one that it calls from now on finds the queue empty.
+    for (let done = this.#dones.shift(); done; done = this.#dones.shift()) done();
+    this.#events?.closed(this.#error);
+  }
+}
+
+export class NodeNet implements Net {
+  listen(
+    at: Address,
+    accept: (transport: Transport) => void,
+    done: (error: IoError | undefined, listener?: Listener) => void,
+  ): void {
+    const server = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+      const transport = new NodeTransport(socket);
+      // Gone before it was accepted: nobody needs to hear of it.
+      if (transport.remote === NOWHERE) socket.destroy();
+      else accept(transport);
+    });
+    const refused = (error: Error): void => done(failure('listen on', at, error));
+    server.once('error', refused);
+    server.listen({ host: at.host, port: at.port }, () => {
+      server.off('error', refused);
+      // Running out of descriptors, say: the connection is lost, the listener goes on.
+      server.on('error', () => undefined);
+      const bound = server.address() as net.AddressInfo;
+      done(undefined, {
+        address: { host: bound.address, port: bound.port },
+        close: (closed) => stop(server, closed),
+      });
+    });
+  }
+
+  connect(
+    options: ConnectOptions,
+    done: (error: IoError | undefined, transport?: Transport) => void,
+  ): { cancel(): void } {
+    const { to, localHost } = options;
+    const socket = net.connect({
+      host: to.host,
+      port: to.port,
+      ...(localHost === undefined ? {} : { localAddress: localHost }),
+      allowHalfOpen: true,
+    });
+    let answered = false;
+    const refused = (error: Error): void => {
+      if (answered) return;
+      answered = true;
+      done(failure('connect to', to, error));
+    };
+    socket.on('error', refused);
+    socket.once('connect', () => {
+      if (answered) return;
+      answered = true;
+      socket.off('error', refused);
+      done(undefined, new NodeTransport(socket));
+    });
+    return {
+      cancel: () => {
+        if (answered) return;
+        answered = true;
+        socket.destroy();
+      },
+    };
+  }
+}
+
+/** `server.close` would wait for the last connection; a listener is closed when it accepts no more. */
+function stop(server: net.Server, closed: () => void): void {
+  server.close();
+  setImmediate(closed);
+}

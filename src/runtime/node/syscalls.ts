@@ -1,0 +1,115 @@
+/**
+ * System calls that Node does not offer, through the optional package `koffi`. Everything here may be missing: the
+ * package is not installed or does not load, the C library lacks a function, or NVMETCP_NO_FFI=1 is in the
+ * environment. Callers do without: no holes are punched, locks are sockets only, reads go through the thread pool.
+ */
+import { createRequire } from 'node:module';
+import type { IoDone, IoError } from '../ports.ts';
+import { constants } from 'node:os';
+
+type Native = ((...args: unknown[]) => number) & { async(...args: unknown[]): void };
+interface Koffi {
+  load(path: string | null): { func(name: string, result: string, parameters: readonly string[]): Native };
+  errno(): number;
+  address(bytes: Uint8Array): number | bigint;
+}
+
+const LOCK_SH = 1;
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+const KEEP_SIZE = 1;
+const PUNCH_HOLE = 2;
+const ZERO_RANGE = 16;
+const RWF_NOWAIT = 8;
+
+const errnoNames = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
+// One number, two names; ours is ENOTSUP.
+errnoNames.set(constants.errno.EOPNOTSUPP, 'ENOTSUP');
+
+export class Syscalls {
+  readonly #koffi: Koffi;
+  readonly #flock: Native;
+  readonly #fallocate: Native;
+  readonly #preadv2: Native | undefined;
+  /** One `struct iovec`, used again and again: the calls that take it are over when they return. */
+  readonly #iovec = new Uint8Array(16);
+  readonly #iovecWords = new Uint32Array(this.#iovec.buffer);
+  /** Where the memory of an ArrayBuffer is; it does not move while the buffer lives. */
+  readonly #addresses = new WeakMap<ArrayBufferLike, number>();
+
+  private constructor(koffi: Koffi) {
+    const libc = koffi.load(null);
+    this.#koffi = koffi;
+    this.#flock = libc.func('flock', 'int', ['int', 'int']);
+    this.#fallocate = libc.func('fallocate', 'int', ['int', 'int', 'int64_t', 'int64_t']);
+    try {
+      this.#preadv2 = libc.func('preadv2', 'int64_t', ['int', 'void *', 'int', 'int64_t', 'int']);
+    } catch {
+      this.#preadv2 = undefined;
+    }
+  }
+
+  /** Undefined where there are none. */
+  static load(): Syscalls | undefined {
+    const wanted = process.platform === 'linux' && process.env['NVMETCP_NO_FFI'] !== '1';
+    if (!wanted) return undefined;
+    try {
+      return new Syscalls(createRequire(import.meta.url)('koffi') as Koffi);
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** A lock of the open file, gone with it, however the process ends. EAGAIN: somebody else has it. */
+  lock(fd: number, shared: boolean): IoError | undefined {
+    const result = this.#flock(fd, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB);
+    return result === 0 ? undefined : this.#error('flock');
+  }
+
+  punch(fd: number, offset: number, length: number, done: IoDone): void {
+    this.#fallocateLater(fd, PUNCH_HOLE | KEEP_SIZE, offset, length, done);
+  }
+
+  zero(fd: number, offset: number, length: number, done: IoDone): void {
+    this.#fallocateLater(fd, ZERO_RANGE | KEEP_SIZE, offset, length, done);
+  }
+
+  /** Whether holes can be punched in this regular file; tried past its end, where nothing is. */
+  canPunch(fd: number, size: number): boolean {
+    return this.#fallocate(fd, PUNCH_HOLE | KEEP_SIZE, Math.ceil(size / 65536) * 65536, 4096) === 0;
+  }
+
+  /** Reads what the page cache has, without waiting: bytes read; -1: not all is there; -2: never, for this file. */
+  readNow(fd: number, offset: number, into: Uint8Array): number {
+    if (!this.#preadv2) return -2;
+    const address = this.#addressOf(into.buffer) + into.byteOffset;
+    this.#iovecWords[0] = address % 2 ** 32;
+    this.#iovecWords[1] = address / 2 ** 32;
+    this.#iovecWords[2] = into.length;
+    const bytes = this.#preadv2(fd, this.#iovec, 1, offset, RWF_NOWAIT);
+    if (bytes >= 0) return bytes;
+    return this.#koffi.errno() === constants.errno.EAGAIN ? -1 : -2;
+  }
+
+  #addressOf(buffer: ArrayBufferLike): number {
+    let address = this.#addresses.get(buffer);
+    if (address === undefined) {
+      address = Number(this.#koffi.address(new Uint8Array(buffer)));
+      this.#addresses.set(buffer, address);
+    }
+    return address;
+  }
+
+  /** In a thread of its own: a hole over a large file takes its time. */
+  #fallocateLater(fd: number, mode: number, offset: number, length: number, done: IoDone): void {
+    this.#fallocate.async(fd, mode, offset, length, (thrown: Error | null, result: number) => {
+      if (thrown) done({ code: 'EIO', message: thrown.message });
+      else done(result === 0 ? undefined : this.#error('fallocate'));
+    });
+  }
+
+  #error(call: string): IoError {
+    const code = errnoNames.get(this.#koffi.errno()) ?? 'EIO';
+    return { code, message: `${call}: ${code}` };
+  }
+}

@@ -1,0 +1,82 @@
+/**
+ * Flush epochs (DISK.1, DISK.2). A sync covers what was written before it *started*, so whoever asks while one runs
+ * joins the next one, and everybody who asked meanwhile shares that:
+ *
+ *     a asks ──► sync ───────────────► a done
+ *                   b asks   c asks    └► sync ─────────────► b, c done
+ *
+ * After a failed sync nothing is ever synced again: the kernel may report the next one as successful although data
+ * was lost.
+ */
+import type { FileIo, IoError } from '../runtime/ports.ts';
+import type { Operation } from './operation.ts';
+
+export interface FlushUser {
+  /** A sync failed: nothing that was written since the last good one can be trusted. Comes before `synced`. */
+  syncFailed(error: IoError): void;
+  /** Everything that was complete when `op` joined is on stable storage, or `error`. */
+  synced(op: Operation, error: IoError | undefined): void;
+}
+
+export class FlushEpochs {
+  readonly #file: FileIo;
+  readonly #user: FlushUser;
+  #failure: IoError | undefined = undefined;
+  #running = false;
+  /** Whom the running sync serves, and who joins the next one. */
+  #current: Operation[] = [];
+  #next: Operation[] = [];
+  /** Syncs that were asked of the file so far. */
+  syncs = 0;
+
+  constructor(file: FileIo, user: FlushUser) {
+    this.#file = file;
+    this.#user = user;
+  }
+
+  /** Operations that wait for this sync or the next. */
+  get waiting(): readonly Operation[] {
+    return [...this.#current, ...this.#next];
+  }
+
+  /** `op` is to be told when everything that is complete now is durable. */
+  join(op: Operation): void {
+    if (this.#failure) this.#user.synced(op, this.#failure);
+    else {
+      this.#next.push(op);
+      this.#start();
+    }
+  }
+
+  /** Drops an operation that no running sync serves; says whether it could. */
+  forget(op: Operation): boolean {
+    const at = this.#next.indexOf(op);
+    if (at < 0) return false;
+    this.#next.splice(at, 1);
+    return true;
+  }
+
+  #start(): void {
+    if (this.#running || this.#next.length === 0) return;
+    [this.#current, this.#next] = [this.#next, this.#current];
+    this.#running = true;
+    this.syncs++;
+    this.#file.sync((error) => this.#done(error));
+  }
+
+  #done(error: IoError | undefined): void {
+    const served = this.#current;
+    this.#current = [];
+    if (error) {
+      this.#failure = error;
+      // Nobody in the next epoch can be helped either.
+      served.push(...this.#next);
+      this.#next = [];
+      this.#user.syncFailed(error);
+    }
+    // Whoever joins from inside `synced` still makes the next sync.
+    for (const op of served) this.#user.synced(op, error);
+    this.#running = false;
+    this.#start();
+  }
+}

@@ -1,0 +1,356 @@
+/**
+ * A volume: whole blocks in one file, and the rules for everybody who uses them. An operation goes
+ *
+ *     submit → its range (ranges.ts) → memory, for a read (slabs.ts) → the file → a sync, with FUA (flush.ts) → done
+ *
+ * and keeps its range until the end, so that what conflicts runs in the order of arrival, whoever asked and whether
+ * or not he is still there (ORDER.1, GHOST.1). What must run later stands in `#ready` and is started by the one loop
+ * in `#settle`, never from inside another operation's completion.
+ */
+import type { Env, FileIo, IoDone, IoError } from '../runtime/ports.ts';
+import type { Operation } from './operation.ts';
+import type { Slabs } from './slabs.ts';
+import { Eraser } from './eraser.ts';
+import { Fifo } from '../runtime/fifo.ts';
+import { FlushEpochs } from './flush.ts';
+import { REFUSED } from './refused.ts';
+import { Ranges } from './ranges.ts';
+import { assert } from '../runtime/assert.ts';
+import { machine } from '../runtime/machine.ts';
+
+const STATES = {
+  online: ['failed', 'closing'],
+  /** A sync failed: reads go on, nothing else ever succeeds (DISK.2). */
+  failed: ['closing'],
+  /** Waits for the last operation, then for the file to close. */
+  closing: ['closed'],
+  closed: [],
+} as const;
+
+export interface VolumeOptions {
+  /** Bytes: 512, 4096, … */
+  readonly blockSize: number;
+  readonly readOnly: boolean;
+  /** Shared by all volumes. */
+  readonly slabs: Slabs;
+}
+
+/** Since the volume was opened; of operations that succeeded. */
+export interface VolumeCounters {
+  reads: number;
+  writes: number;
+  bytesRead: number;
+  bytesWritten: number;
+  errors: number;
+}
+
+export class Volume {
+  readonly blockSize: number;
+  readonly readOnly: boolean;
+  readonly state;
+  readonly counters: VolumeCounters = { reads: 0, writes: 0, bytesRead: 0, bytesWritten: 0, errors: 0 };
+  /** The volume turned failed (once). */
+  onFailed: ((error: IoError) => void) | undefined = undefined;
+  /** `refresh` found another size, in bytes; may be called from inside it. */
+  onResize: ((size: number) => void) | undefined = undefined;
+
+  readonly #file: FileIo;
+  readonly #slabs: Slabs;
+  readonly #ranges = new Ranges();
+  readonly #flush: FlushEpochs;
+  readonly #eraser: Eraser;
+  readonly #ready = new Fifo<Operation>();
+  #size = 0;
+  #inFlight = 0;
+  #failure: IoError | undefined = undefined;
+  #settling = false;
+  #closers: IoDone[] = [];
+  #fileClosing = false;
+
+  /** Takes over `file`, which is open; `close` closes it. */
+  constructor(env: Pick<Env, 'clock' | 'trace'>, file: FileIo, options: VolumeOptions) {
+    assert(options.readOnly || !file.readOnly, 'a volume that can be written needs a file that can');
+    this.blockSize = options.blockSize;
+    this.readOnly = options.readOnly;
+    this.state = machine(env, `volume ${file.path}`, STATES, 'online');
+    this.#file = file;
+    this.#slabs = options.slabs;
+    this.#flush = new FlushEpochs(file, this);
+    this.#eraser = new Eraser(file, this);
+    this.#size = this.#wholeBlocks();
+  }
+
+  /** Names the file, the same by whatever path it was opened. */
+  get id(): string {
+    return this.#file.id;
+  }
+
+  get path(): string {
+    return this.#file.path;
+  }
+
+  /** Bytes in whole blocks. */
+  get size(): number {
+    return this.#size;
+  }
+
+  get blocks(): number {
+    return this.#size / this.blockSize;
+  }
+
+  /** Whether deallocated blocks are given up and read as zeroes; false: deallocation does nothing (DLFEAT). */
+  get canPunch(): boolean {
+    return !this.readOnly && this.#eraser.canPunch;
+  }
+
+  /** Why the volume is failed, until it is opened anew. */
+  get failure(): IoError | undefined {
+    return this.#failure;
+  }
+
+  /** Operations submitted and not over, and those that still hold their range. */
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /** What operations wait for, to be shown. */
+  get waits(): { readonly range: number; readonly sync: number } {
+    return { range: this.#ranges.waiting, sync: this.#flush.waiting.length };
+  }
+
+  /**
+   * Runs `op`; `op.owner.operationDone(op)` follows, perhaps from inside. `op.error` then has a code of the file (EIO,
+   * ENOSPC, …) or: EFAILED, the volume is failed; EROFS; ETRUNC, the file ends before; ESHUTDOWN, the volume closes;
+   * ECANCELED, stopped by `cancel` half-way.
+   */
+  submit(op: Operation): void {
+    assert(op.stage === 'idle' || op.stage === 'held', 'an operation is submitted when the last one is over');
+    assert(op.slabs.length === 0, 'what a read was lent is given back before the next submission');
+    op.error = undefined;
+    op.failed = undefined;
+    if (op.stage === 'held') {
+      const inside = op.offset >= op.from && op.offset + op.length <= op.to && op.kind !== 'flush';
+      assert(inside, 'an operation that holds a range stays inside it');
+      this.#start(op);
+      return;
+    }
+    this.#inFlight++;
+    if (this.state.is('closing', 'closed')) this.#finish(op, REFUSED.ESHUTDOWN);
+    else if (op.kind === 'flush') this.#start(op);
+    // A read that nothing stands in the way of is often over before it could stand in anybody's way.
+    else if (op.kind === 'read' && !op.hold && this.#ranges.isClear(op)) this.#start(op);
+    else if (this.#ranges.add(op)) this.#start(op);
+  }
+
+  /** Takes back what a read was lent. */
+  giveBack(op: Operation): void {
+    this.#slabs.giveBack(op);
+  }
+
+  /** Ends the hold of a held operation. */
+  release(op: Operation): void {
+    assert(op.stage === 'held', 'only what is held can be released');
+    this.#leave(op);
+    this.#settle();
+  }
+
+  /**
+   * Drops an operation that was not handed to the file yet; true: it is idle again and `operationDone` is not called.
+   * False: it goes on, and `operationDone` comes; a zero or deallocate that runs in pieces stops before the next one,
+   * with ECANCELED.
+   */
+  cancel(op: Operation): boolean {
+    if (op.stage === 'file') op.stopping = true;
+    const dropped =
+      op.stage === 'range' ||
+      (op.stage === 'slab' && this.#slabs.forget(op)) ||
+      (op.stage === 'ready' && this.#ready.remove(op)) ||
+      (op.stage === 'sync' && op.kind === 'flush' && this.#flush.forget(op));
+    if (!dropped) return false;
+    this.#slabs.giveBack(op);
+    this.#leave(op);
+    this.#settle();
+    return true;
+  }
+
+  /** Looks at the file's size again; `onResize` follows when it has changed. */
+  refresh(done: IoDone): void {
+    this.#file.refresh((error) => {
+      const before = this.#size;
+      if (!error) this.#size = this.#wholeBlocks();
+      if (this.#size !== before) this.onResize?.(this.#size);
+      done(error);
+    });
+  }
+
+  /** Refuses new operations, waits for the last one, closes the file. What is lent may be given back later. */
+  close(done: IoDone): void {
+    if (this.state.is('closed')) {
+      done(undefined);
+      return;
+    }
+    this.#closers.push(done);
+    if (!this.state.is('closing')) this.state.to('closing', 'close was asked for');
+    this.#settle();
+  }
+
+  /** For tests and the simulator, after an event. */
+  invariants(): void {
+    this.#ranges.invariants();
+    this.#slabs.invariants();
+    const flushes = this.#flush.waiting.filter((op) => op.kind === 'flush').length;
+    assert(
+      this.#inFlight === this.#ranges.count + flushes,
+      'whatever is in flight has a range or is a flush',
+    );
+    assert(
+      this.#flush.waiting.every((op) => op.stage === 'sync'),
+      'whoever waits for a sync says so',
+    );
+    assert(this.#settling || this.#ready.length === 0, 'whatever can run, runs');
+    assert(!this.state.is('closed') || this.#inFlight === 0, 'nothing is in flight in a closed volume');
+  }
+
+  /** Slabs: the memory that `op` waited for is there. */
+  slabReady(op: Operation): void {
+    op.stage = 'ready';
+    this.#ready.push(op);
+    this.#settle();
+  }
+
+  /** FlushEpochs. */
+  syncFailed(error: IoError): void {
+    this.#failure = error;
+    if (this.state.is('online')) this.state.to('failed', `sync: ${error.message}`);
+    this.onFailed?.(error);
+  }
+
+  /** FlushEpochs. */
+  synced(op: Operation, error: IoError | undefined): void {
+    this.#finish(op, error);
+  }
+
+  /** Eraser. */
+  erased(op: Operation, error: IoError | undefined): void {
+    this.#written(op, error);
+  }
+
+  #start(op: Operation): void {
+    const refusal = this.#refusal(op);
+    if (refusal) this.#finish(op, refusal);
+    else if (op.kind === 'read') this.#read(op);
+    else if (op.kind === 'flush' && this.readOnly) this.#finish(op, undefined);
+    else if (op.kind === 'flush') this.#sync(op);
+    else {
+      op.stage = 'file';
+      if (op.kind === 'write') this.#file.write(op.offset, op.parts, (error) => this.#written(op, error));
+      else this.#eraser.run(op);
+    }
+  }
+
+  /** Looked at when the operation starts: the volume may have failed or shrunk while it waited. */
+  #refusal(op: Operation): IoError | undefined {
+    if (op.kind === 'flush') return undefined;
+    if (op.kind !== 'read' && this.readOnly) return REFUSED.EROFS;
+    if (op.kind !== 'read' && this.#failure) return REFUSED.EFAILED;
+    return op.offset + op.length > this.#size ? REFUSED.ETRUNC : undefined;
+  }
+
+  #read(op: Operation): void {
+    if (op.slabs.length === 0 && !this.#slabs.take(op, this)) {
+      this.#stay(op, 'slab');
+      return;
+    }
+    let offset = op.offset;
+    let next = 0;
+    for (; next < op.parts.length; next++) {
+      const part = op.parts[next]!;
+      const bytes = this.#file.readNow(offset, part);
+      if (bytes < 0) break;
+      if (bytes < part.length) {
+        this.#finish(op, REFUSED.ETRUNC);
+        return;
+      }
+      offset += part.length;
+    }
+    if (next === op.parts.length) {
+      this.#finish(op, undefined);
+      return;
+    }
+    this.#stay(op, 'file');
+    op.pending = op.parts.length - next;
+    for (; next < op.parts.length; next++) {
+      const part = op.parts[next]!;
+      this.#file.read(offset, part, (error, bytes) => {
+        op.failed ??= error ?? (bytes < part.length ? REFUSED.ETRUNC : undefined);
+        if (--op.pending === 0) this.#finish(op, op.failed);
+      });
+      offset += part.length;
+    }
+  }
+
+  /** A read that has to wait needs a range after all. Nothing has come between `isClear` and here. */
+  #stay(op: Operation, stage: 'slab' | 'file'): void {
+    op.stage = stage;
+    if (op.place < 0) assert(this.#ranges.add(op), 'nothing was in the way of this read a moment ago');
+  }
+
+  #written(op: Operation, error: IoError | undefined): void {
+    if (error || !op.fua || op.kind === 'deallocate') this.#finish(op, error);
+    else this.#sync(op);
+  }
+
+  #sync(op: Operation): void {
+    op.stage = 'sync';
+    this.#flush.join(op);
+  }
+
+  #finish(op: Operation, error: IoError | undefined): void {
+    // Whatever the file said of it: after a lost sync nothing that was written meanwhile can be vouched for.
+    if (!error && this.#failure && op.kind !== 'read') error = REFUSED.EFAILED;
+    op.error = error;
+    if (error && op.kind === 'read') this.#slabs.giveBack(op);
+    this.#count(op);
+    if (op.hold && !error && op.kind !== 'flush') op.stage = 'held';
+    else this.#leave(op);
+    op.owner.operationDone(op);
+    this.#settle();
+  }
+
+  /** `op` is over: its range goes, and those who waited for it become ready. */
+  #leave(op: Operation): void {
+    op.stage = 'idle';
+    this.#inFlight--;
+    if (op.place >= 0) this.#ranges.remove(op, this.#ready);
+  }
+
+  #count(op: Operation): void {
+    if (op.error) this.counters.errors++;
+    else if (op.kind === 'read') {
+      this.counters.reads++;
+      this.counters.bytesRead += op.length;
+    } else if (op.kind === 'write') {
+      this.counters.writes++;
+      this.counters.bytesWritten += op.length;
+    }
+  }
+
+  /** Starts what is ready; closes the file behind the last operation. */
+  #settle(): void {
+    if (this.#settling) return;
+    this.#settling = true;
+    for (let op = this.#ready.shift(); op; op = this.#ready.shift()) this.#start(op);
+    this.#settling = false;
+
+    if (!this.state.is('closing') || this.#inFlight > 0 || this.#fileClosing) return;
+    this.#fileClosing = true;
+    this.#file.close((error) => {
+      this.state.to('closed', 'the file is closed');
+      for (const done of this.#closers.splice(0)) done(error);
+    });
+  }
+
+  #wholeBlocks(): number {
+    return this.#file.size - (this.#file.size % this.blockSize);
+  }
+}
