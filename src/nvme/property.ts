@@ -9,7 +9,6 @@ export const Property = {
   VS: 0x08,
   CC: 0x14,
   CSTS: 0x1c,
-  NSSR: 0x20,
   CRTO: 0x68,
 } as const;
 
@@ -19,7 +18,6 @@ export const PROPERTY_SIZE: ReadonlyMap<number, 4 | 8> = new Map([
   [Property.VS, 4],
   [Property.CC, 4],
   [Property.CSTS, 4],
-  [Property.NSSR, 4],
   [Property.CRTO, 4],
 ]);
 

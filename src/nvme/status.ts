@@ -55,6 +55,7 @@ export const Status = {
   ConnectInvalidParameters: 0x182,
   ConnectRestartDiscovery: 0x183,
   ConnectInvalidHost: 0x184,
+  InvalidQueueType: 0x185,
   DiscoveryRestart: 0x190,
   AuthenticationRequired: 0x191,
   WriteFault: 0x280,

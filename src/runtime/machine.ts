@@ -48,7 +48,8 @@ export class Machine<S extends string> {
     assert(this.can(next), `${this.name}: ${this.#state} → ${next} (${why}) is not in the table`);
     for (const timer of this.#timers.values()) timer.cancel();
     this.#timers.clear();
-    if (this.#env.trace.debug) this.#env.trace.event('debug', `${this.name} ${this.#state} → ${next}`, { why });
+    if (this.#env.trace.debug)
+      this.#env.trace.event('debug', `${this.name} ${this.#state} → ${next}`, { why });
     this.#state = next;
     this.#why = why;
   }
@@ -79,6 +80,6 @@ export class Machine<S extends string> {
 export const machine = <S extends string>(
   env: Pick<Env, 'clock' | 'trace'>,
   name: string,
-  table: Transitions<S>,
+  table: Readonly<Record<S, readonly NoInfer<S>[]>>,
   initial: NoInfer<S>,
 ): Machine<S> => new Machine<S>(env, name, table, initial);

@@ -1,0 +1,162 @@
+/**
+ * Admin commands (NVMe Base 2.1, section 5). Discovery controllers have the same ones, with fewer features, logs and
+ * CNS values.
+ */
+import { FeatureSelect } from '../nvme/features.ts';
+import { AdminOpcode } from '../nvme/opcode.ts';
+import { Abort, GetFeatures, GetLogPage, SetFeatures, logLength } from '../nvme/sqe.ts';
+import { IDENTIFY_SIZE } from '../nvme/identify.ts';
+import { DNR, Status } from '../nvme/status.ts';
+import { findFeature } from './features.ts';
+import type { Command } from './command.ts';
+import type { Handler } from './handler.ts';
+import { identify } from './identify.ts';
+import { IO } from './io.ts';
+import { has, logPages, retains } from './logs.ts';
+
+const LOGS = logPages(() => ({ admin: ADMIN, io: IO }));
+const BROADCAST_NSID = 0xffffffff;
+
+const getLogPage: Handler = {
+  name: 'Get Log Page',
+  transfer: 'out',
+  check(command) {
+    const page = LOGS.get(GetLogPage.lid.get(command.view, 0));
+    if (page === undefined || !has(page, command.queue.controller!)) return Status.InvalidLogPage | DNR;
+    command.length = logLength(command.view, 0);
+    if (command.length > command.queue.connection.target.limits.maxTransfer) return Status.InvalidField | DNR;
+    const offset = GetLogPage.lpo.get(command.view, 0);
+    return offset % 4 === 0 || offset === Infinity ? 0 : Status.InvalidField | DNR;
+  },
+  execute(command) {
+    const controller = command.queue.controller!;
+    const lid = GetLogPage.lid.get(command.view, 0);
+    const offset = GetLogPage.lpo.get(command.view, 0);
+    const log = LOGS.get(lid)!.build(controller, command);
+    if (offset > log.length) {
+      command.complete(Status.InvalidField | DNR);
+      return;
+    }
+    if (!retains(command)) controller.asyncEvents.logRead(lid);
+    // What is asked for beyond the log's end reads as zeroes.
+    const reply = new Uint8Array(command.length);
+    reply.set(log.subarray(offset, offset + command.length));
+    command.respond(reply);
+  },
+};
+
+const identifyCommand: Handler = {
+  name: 'Identify',
+  transfer: 'out',
+  check(command) {
+    command.length = IDENTIFY_SIZE;
+    return 0;
+  },
+  execute(command) {
+    const answer = identify(command);
+    if (typeof answer === 'number') command.complete(answer);
+    else command.respond(answer);
+  },
+};
+
+const abort: Handler = {
+  name: 'Abort',
+  transfer: 'none',
+  check: () => 0,
+  execute(command) {
+    const controller = command.queue.controller!;
+    const sqid = Abort.sqid.get(command.view, 0);
+    const queue = sqid === 0 ? controller.admin : controller.ioQueues.get(sqid);
+    const aborted = queue?.abort(Abort.abortCid.get(command.view, 0)) === true;
+    // Bit 0 of dword 0: the command was not aborted.
+    command.dw0 = aborted ? 0 : 1;
+    command.complete(0);
+  },
+};
+
+/** The feature and its namespace, or a status. */
+function checkFeature(command: Command): number {
+  const controller = command.queue.controller!;
+  const feature = findFeature(controller, SetFeatures.fid.get(command.view, 0));
+  if (feature === undefined) return Status.InvalidField | DNR;
+  const { nsid } = command;
+  if (feature.perNamespace) {
+    const exists = nsid === BROADCAST_NSID || controller.subsystem.namespaces.has(nsid);
+    return exists ? 0 : Status.InvalidNamespace | DNR;
+  }
+  return nsid === 0 || nsid === BROADCAST_NSID ? 0 : Status.FeatureNotNamespaceSpecific | DNR;
+}
+
+const setFeatures: Handler = {
+  name: 'Set Features',
+  transfer: 'in',
+  check(command) {
+    const status = checkFeature(command);
+    if (status !== 0) return status;
+    if (SetFeatures.sv.sv.get(command.view, 0) === 1) return Status.FeatureNotSaveable | DNR;
+    command.length = findFeature(command.queue.controller!, SetFeatures.fid.get(command.view, 0))?.data ?? 0;
+    return 0;
+  },
+  execute(command) {
+    const controller = command.queue.controller!;
+    const feature = findFeature(controller, SetFeatures.fid.get(command.view, 0));
+    command.complete(feature?.set?.(controller, SetFeatures.cdw11.get(command.view, 0), command) ?? (Status.FeatureNotChangeable | DNR));
+  },
+};
+
+const getFeatures: Handler = {
+  name: 'Get Features',
+  transfer: 'out',
+  check(command) {
+    const status = checkFeature(command);
+    if (status !== 0) return status;
+    const select = GetFeatures.sel.sel.get(command.view, 0);
+    if (select > FeatureSelect.Capabilities) return Status.InvalidField | DNR;
+    const feature = findFeature(command.queue.controller!, GetFeatures.fid.get(command.view, 0));
+    command.length = select === FeatureSelect.Capabilities ? 0 : (feature?.data ?? 0);
+    return 0;
+  },
+  execute(command) {
+    const controller = command.queue.controller!;
+    const feature = findFeature(controller, GetFeatures.fid.get(command.view, 0))!;
+    const select = GetFeatures.sel.sel.get(command.view, 0);
+    if (select === FeatureSelect.Capabilities) {
+      // Nothing is saveable, so "saved" is "default".
+      command.dw0 = (feature.perNamespace ? 2 : 0) | (feature.set ? 4 : 0);
+      command.complete(0);
+      return;
+    }
+    command.dw0 = select === FeatureSelect.Current ? feature.get(controller, GetFeatures.cdw11.get(command.view, 0)) : feature.initial;
+    if (feature.getData) command.respond(feature.getData(controller));
+    else command.complete(0);
+  },
+};
+
+const asyncEventRequest: Handler = {
+  name: 'Asynchronous Event Request',
+  transfer: 'none',
+  check: () => 0,
+  execute(command) {
+    if (!command.queue.controller!.asyncEvents.request(command)) command.complete(Status.AerLimitExceeded | DNR);
+  },
+};
+
+const keepAlive: Handler = {
+  name: 'Keep Alive',
+  transfer: 'none',
+  check: () => 0,
+  // The command itself was the traffic that counts.
+  execute(command) {
+    command.complete(0);
+  },
+};
+
+export const ADMIN: ReadonlyMap<number, Handler> = new Map([
+  [AdminOpcode.GetLogPage, getLogPage],
+  [AdminOpcode.Identify, identifyCommand],
+  [AdminOpcode.Abort, abort],
+  [AdminOpcode.SetFeatures, setFeatures],
+  [AdminOpcode.GetFeatures, getFeatures],
+  [AdminOpcode.AsyncEventRequest, asyncEventRequest],
+  [AdminOpcode.KeepAlive, keepAlive],
+]);

@@ -1,0 +1,116 @@
+/**
+ * A command slot: one command from its capsule to its response. Slots are made on demand, belong to their queue and
+ * are used again; the steady state allocates none.
+ *
+ *     free → receiving (capsule or H2CData) ⇄ granting (waits for budget, then R2T) → executing → sending → free
+ */
+import { concat } from '../layout/bytes.ts';
+import { viewOf } from '../layout/struct.ts';
+import { SqeHead } from '../nvme/sqe.ts';
+import { FabricsSqe } from '../nvme/fabrics.ts';
+import { FABRICS_OPCODE } from '../nvme/opcode.ts';
+import { Operation, type OperationOwner } from '../storage/operation.ts';
+import type { Sent } from '../pdu/sender.ts';
+import type { Handler } from './handler.ts';
+import type { Namespace } from './namespace.ts';
+import type { Queue } from './queue.ts';
+
+export type CommandPhase = 'free' | 'receiving' | 'granting' | 'executing' | 'sending';
+
+export class Command implements OperationOwner, Sent {
+  readonly queue: Queue;
+  /** Index in the queue's slots, and the transfer tag of its R2Ts. */
+  readonly tag: number;
+  readonly sqe = new Uint8Array(64);
+  readonly view = viewOf(this.sqe);
+  readonly op = new Operation(this);
+  phase: CommandPhase = 'free';
+
+  opcode = 0;
+  cid = 0;
+  nsid = 0;
+  /** What runs it; set once the capsule is complete. */
+  handler: Handler | undefined = undefined;
+  namespace: Namespace | undefined = undefined;
+
+  /** Data that came with the capsule, bytes. */
+  capsuleData = 0;
+  /** Data that the command moves in either direction, bytes; set by `check`. */
+  length = 0;
+  /** Write data here so far, and up to where it is granted (R2TO + R2TL of the last R2T). */
+  received = 0;
+  granted = 0;
+  /** Bytes taken from the write budget. */
+  reserved = 0;
+  /** When the last R2T was sent. */
+  grantedAt = 0;
+  digestOk = true;
+  /** An Abort named it while it ran; it ends with Command Abort Requested if that is still possible. */
+  aborted = false;
+
+  /** The response's dwords 0 and 1. */
+  dw0 = 0;
+  dw1 = 0;
+  /** Data for the host: made by us, or (`lent`) the slices in `op.parts` that go back to storage once they are sent. */
+  reply: readonly Uint8Array[] | undefined = undefined;
+  lent = false;
+  /** Executing, but with nothing under way: it waits for an event or for the socket, and may be dropped. */
+  parked = false;
+  /** Counted in the queue's bytes of running reads. */
+  counted = false;
+  /** For commands that take several steps. */
+  step = 0;
+
+  constructor(queue: Queue, tag: number) {
+    this.queue = queue;
+    this.tag = tag;
+  }
+
+  /** Takes the SQE out of a capsule's header. */
+  begin(header: DataView, at: number, capsuleData: number): void {
+    this.sqe.set(new Uint8Array(header.buffer, header.byteOffset + at, 64));
+    this.opcode = SqeHead.opc.get(this.view, 0);
+    this.cid = SqeHead.cid.get(this.view, 0);
+    this.nsid = SqeHead.nsid.get(this.view, 0);
+    this.capsuleData = capsuleData;
+    this.length = this.received = this.granted = this.reserved = 0;
+    this.dw0 = this.dw1 = 0;
+    this.step = 0;
+    this.digestOk = true;
+    this.aborted = this.lent = this.parked = this.counted = false;
+    this.handler = undefined;
+    this.namespace = undefined;
+    this.reply = undefined;
+    this.op.parts.length = 0;
+    this.op.fua = this.op.deallocate = false;
+    this.phase = 'receiving';
+  }
+
+  get fctype(): number {
+    return this.opcode === FABRICS_OPCODE ? FabricsSqe.fctype.get(this.view, 0) : 0;
+  }
+
+  /** The received data in one piece; for commands that are not I/O. */
+  data(): Uint8Array {
+    return concat(this.op.parts).subarray(0, this.length);
+  }
+
+  /** Ends the command; `status` may carry DNR. */
+  complete(status: number): void {
+    this.queue.complete(this, status);
+  }
+
+  /** Ends the command with data for the host, cut to what it asked for. */
+  respond(reply: Uint8Array): void {
+    if (reply.length > 0 && this.length > 0) this.reply = [reply.length > this.length ? reply.subarray(0, this.length) : reply];
+    this.queue.complete(this, 0);
+  }
+
+  operationDone(): void {
+    this.handler!.done!(this);
+  }
+
+  sent(): void {
+    this.queue.sent(this);
+  }
+}

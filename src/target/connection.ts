@@ -1,0 +1,323 @@
+/**
+ * One TCP connection: the transport's own rules (ICReq, TermReq, faults, the orderly end), under the queue that it
+ * carries.
+ */
+import { C2HTermReq, H2CTermReq, ICReq, ICResp, PduType } from '../pdu/pdus.ts';
+import { Fes, ProtocolFault, fesName, invalidField } from '../pdu/fault.ts';
+import { Receiver, type PduHandler } from '../pdu/receiver.ts';
+import { Sender } from '../pdu/sender.ts';
+import { FABRICS_OPCODE, FabricsType, commandName } from '../nvme/opcode.ts';
+import { DNR, Status, statusName } from '../nvme/status.ts';
+import { machine, type Machine } from '../runtime/machine.ts';
+import type { Env, Transport, TransportEvents } from '../runtime/ports.ts';
+import type { Command } from './command.ts';
+import type { Port } from './port.ts';
+import { Queue } from './queue.ts';
+import type { Target } from './target.ts';
+
+/** Why a connection ends; logged, and told by tests. */
+export type CloseWhy =
+  | 'closed by the host'
+  | 'terminated by the host'
+  | 'transport error'
+  | 'protocol fault'
+  | 'no Connect in time'
+  | 'the host does not read'
+  | 'the host does not send what it was granted'
+  | 'a PDU is not completed'
+  | 'keep-alive expired'
+  | 'queue deleted by the host'
+  | 'controller disabled'
+  | 'controller removed'
+  | 'target stops';
+
+/** Who wakes each state is said beside it. */
+const STATES = {
+  /** Waits for ICReq: the host, or the connect timer. */
+  initializing: ['ready', 'draining', 'terminating', 'lost'],
+  /** Takes commands. */
+  ready: ['draining', 'terminating', 'lost'],
+  /** Takes nothing more; what storage has is finished and answered, then our side closes: the last completion wakes it. */
+  draining: ['terminating', 'lost', 'ended'],
+  /** A TermReq is sent; input is discarded. The host's close wakes it, or the timer. */
+  terminating: ['lost', 'ended'],
+  /** The transport is gone; what storage has is finished: the last completion wakes it. */
+  lost: ['ended'],
+  ended: [],
+} as const;
+
+type State = keyof typeof STATES;
+
+export class Connection implements PduHandler, TransportEvents {
+  readonly env: Env;
+  readonly target: Target;
+  readonly port: Port;
+  readonly id: number;
+  readonly transport: Transport;
+  readonly receiver: Receiver;
+  readonly sender: Sender;
+  readonly queue: Queue;
+  readonly state: Machine<State>;
+  /** Who is on the other side, for logs: address, and host NQN once it is known. */
+  readonly from: string;
+
+  /** The command that the PDU under way belongs to. */
+  #current: Command | undefined = undefined;
+  #pduSince: number | undefined = undefined;
+  #takenAt: number;
+  #halfClosed = false;
+  #paused = false;
+  #settling = false;
+
+  constructor(port: Port, transport: Transport, id: number) {
+    this.port = port;
+    this.target = port.target;
+    this.env = port.target.env;
+    this.id = id;
+    this.transport = transport;
+    this.from = `${transport.remote.host}:${transport.remote.port}`;
+    const { clock, crypto } = this.env;
+    const crc32c = (bytes: Uint8Array, previous: number): number => crypto.crc32c(bytes, previous);
+    this.receiver = new Receiver('host', this, crc32c);
+    this.receiver.maxCapsuleData = this.target.limits.adminCapsuleData;
+    this.receiver.maxData = this.target.limits.maxH2cData;
+    this.sender = new Sender(clock, transport, crc32c);
+    this.sender.onDrain = () => {
+      this.#takenAt = clock.now();
+      this.queue.pump();
+      this.settle();
+    };
+    this.#takenAt = clock.now();
+    this.queue = new Queue(this);
+    this.state = machine(this.env, `connection ${id}`, STATES, 'initializing');
+    this.#awaitConnect();
+  }
+
+  /** Commands are answered. */
+  get open(): boolean {
+    return this.state.is('initializing', 'ready', 'draining');
+  }
+
+  #awaitConnect(): void {
+    this.state.after('waits for Connect', this.target.limits.connectTimeout, () => {
+      this.close('no Connect in time');
+    });
+  }
+
+  // ---- transport events
+
+  data(chunk: Uint8Array): void {
+    if (!this.state.is('initializing', 'ready')) return;
+    this.sender.hold = true;
+    try {
+      this.receiver.push(chunk);
+    } catch (fault) {
+      if (!(fault instanceof ProtocolFault)) throw fault;
+      this.#fault(fault);
+    } finally {
+      this.sender.hold = false;
+    }
+    this.#pduSince = this.receiver.midPdu ? (this.#pduSince ?? this.env.clock.now()) : undefined;
+    this.settle();
+    this.sender.flush();
+  }
+
+  end(): void {
+    if (this.state.is('terminating')) this.transport.close();
+    else this.close('closed by the host');
+  }
+
+  closed(error?: string): void {
+    this.#lose(error === undefined ? 'closed by the host' : 'transport error', error);
+  }
+
+  // ---- PDUs
+
+  onHeader(type: number, header: DataView, dataLength: number): void {
+    if (!this.state.is('initializing', 'ready')) return;
+    if (type === PduType.CapsuleCmd) {
+      this.#current = this.queue.accept(header, dataLength);
+      const { controller } = this.queue;
+      if (controller !== undefined) controller.traffic = true;
+    } else if (type === PduType.H2CData) this.#current = this.queue.expectData(header, dataLength);
+  }
+
+  onData(chunk: Uint8Array, start: number, end: number): void {
+    const slice = chunk.subarray(start, end);
+    const command = this.#current;
+    if (command === undefined) return;
+    command.op.parts.push(slice);
+    if (command.handler !== undefined) command.received += slice.length;
+  }
+
+  onPdu(type: number, header: DataView, digestOk: boolean): void {
+    if (type === PduType.ICReq) this.#initialize(header);
+    else if (type === PduType.H2CTermReq) this.#terminated(header);
+    else {
+      const command = this.#current;
+      this.#current = undefined;
+      if (command !== undefined && this.state.is('ready')) this.queue.pduComplete(command, digestOk);
+    }
+  }
+
+  /** TCP Transport 1.1, section 3.6.2.2 and 3.6.2.3. */
+  #initialize(header: DataView): void {
+    if (ICReq.pfv.get(header, 0) !== 0)
+      throw new ProtocolFault(Fes.UnsupportedParameter, ICReq.pfv.offset, `PFV ${ICReq.pfv.get(header, 0)}`);
+    const hpda = ICReq.pda.get(header, 0);
+    if (hpda > 31) throw invalidField(ICReq.pda.offset, `HPDA ${hpda} is more than 31`);
+    const headerDigest = ICReq.dgst.hdgst.get(header, 0) === 1;
+    const dataDigest = ICReq.dgst.ddgst.get(header, 0) === 1;
+    const { sender, receiver } = this;
+    const at = sender.begin(PduType.ICResp, 0, 0);
+    ICResp.dgst.hdgst.set(sender.view, at, headerDigest ? 1 : 0);
+    ICResp.dgst.ddgst.set(sender.view, at, dataDigest ? 1 : 0);
+    ICResp.maxh2cdata.set(sender.view, at, this.target.limits.maxH2cData);
+    sender.end();
+    sender.headerDigest = receiver.headerDigest = headerDigest;
+    sender.dataDigest = receiver.dataDigest = dataDigest;
+    sender.alignment = (hpda + 1) * 4;
+    this.state.to('ready', 'ICReq');
+    this.#awaitConnect();
+  }
+
+  #terminated(header: DataView): void {
+    const fes = H2CTermReq.fes.get(header, 0);
+    this.#log('warn', 'host terminated the connection', { fes: fesName(fes), fei: H2CTermReq.fei.get(header, 0) });
+    this.close('terminated by the host');
+  }
+
+  /** A status with which every command is refused at present, or 0. */
+  gate(command: Command): number {
+    const { controller, qid } = this.queue;
+    const isConnect = command.opcode === FABRICS_OPCODE && command.fctype === FabricsType.Connect;
+    if (controller === undefined || isConnect)
+      return controller === undefined && isConnect ? 0 : Status.CommandSequenceError | DNR;
+    if (command.opcode !== FABRICS_OPCODE && !controller.ready) return Status.CommandSequenceError | DNR;
+    return qid !== 0 && !controller.ready ? Status.CommandSequenceError | DNR : 0;
+  }
+
+  /** A command ended with an error. */
+  failed(command: Command, status: number): void {
+    this.queue.controller?.failed(command, status);
+    if (this.env.trace.debug)
+      this.#log('debug', 'command failed', {
+        qid: this.queue.qid,
+        cid: command.cid,
+        command: commandName(this.queue.qid === 0, command.opcode, command.fctype),
+        status: statusName(status),
+      });
+  }
+
+  /** Connect succeeded: the queue belongs to a controller now. */
+  connected(): void {
+    this.state.cancel('waits for Connect');
+    this.receiver.maxCapsuleData = this.queue.qid === 0 ? this.target.limits.adminCapsuleData : this.target.limits.ioCapsuleData;
+  }
+
+  // ---- the end
+
+  /** Sends a TermReq, then half-closes and gives the host time to read it (TCP Transport 1.1, section 3.4). */
+  #fault(fault: ProtocolFault): void {
+    this.#log('warn', 'protocol fault', { why: fault.message, fei: fault.fei });
+    if (fault.silent) {
+      this.close('terminated by the host');
+      return;
+    }
+    const { sender, receiver } = this;
+    // The offending header, as far as it came; a sequence error may have none.
+    const quoted = new Uint8Array(receiver.header.buffer, 0, receiver.headerBytes).slice();
+    const at = sender.begin(PduType.C2HTermReq, 0, quoted.length);
+    C2HTermReq.fes.set(sender.view, at, fault.fes);
+    C2HTermReq.fei.set(sender.view, at, fault.fei);
+    sender.end([quoted]);
+    sender.flush();
+    this.state.to('terminating', fault.message);
+    this.state.after('waits for the host to close', this.target.limits.terminateTimeout, () => {
+      this.transport.close();
+    });
+    this.#leave('protocol fault');
+  }
+
+  /** Ends the connection in order: no more commands, what storage has is finished and answered, then FIN. */
+  close(why: CloseWhy): void {
+    if (!this.state.is('initializing', 'ready')) return;
+    this.#log(why === 'closed by the host' ? 'info' : 'warn', 'connection ends', { why });
+    this.state.to('draining', why);
+    this.state.after('finishes what is under way', this.target.limits.stallTimeout, () => {
+      this.transport.reset();
+    });
+    this.#leave(why);
+  }
+
+  #lose(why: CloseWhy, error: string | undefined): void {
+    if (this.state.is('lost', 'ended')) return;
+    if (this.state.is('initializing', 'ready')) this.#log('info', 'connection lost', { why, error });
+    this.state.to('lost', why);
+    this.sender.abandon();
+    this.#leave(why);
+  }
+
+  #leave(why: CloseWhy): void {
+    this.#current = undefined;
+    this.queue.drop();
+    this.queue.controller?.lost(this.queue, why);
+    this.settle();
+  }
+
+  /** Does what is due now: back-pressure, and closing once nothing executes. Idempotent. */
+  settle(): void {
+    if (this.#settling) return;
+    this.#settling = true;
+    this.#backPressure();
+    if (this.queue.executing === 0 && this.state.is('draining', 'terminating', 'lost')) this.#finish();
+    this.#settling = false;
+  }
+
+  #finish(): void {
+    if (!this.state.is('lost') && !this.#halfClosed) {
+      this.#halfClosed = true;
+      this.sender.flush();
+      this.transport.end();
+    }
+    // A host that we asked to leave reads what we sent, then closes; `closed` comes then.
+    if (this.state.is('lost')) {
+      this.state.to('ended', this.state.why);
+      this.target.writeBudget.release(this.queue.capsuleSpace);
+      this.queue.capsuleSpace = 0;
+      this.port.forget(this);
+    }
+  }
+
+  /** A host that sends but does not read is not read from, unless it owes data: then waiting would be a deadlock. */
+  #backPressure(): void {
+    if (!this.state.is('ready')) return;
+    const full = this.sender.pending > this.target.limits.sendBacklog;
+    const pause = full && this.queue.granted === 0;
+    if (full && !pause && this.sender.pending > 8 * this.target.limits.sendBacklog) this.close('the host does not read');
+    if (pause === this.#paused) return;
+    this.#paused = pause;
+    if (pause) this.transport.pause();
+    else this.transport.resume();
+  }
+
+  /** Called now and then by the target: nobody may make us wait for ever. */
+  checkStalls(now: number): void {
+    if (!this.state.is('ready')) return;
+    const late = now - this.target.limits.stallTimeout;
+    if (this.sender.backlog > 0 && this.#takenAt < late) this.close('the host does not read');
+    else if ((this.queue.owedSince() ?? Infinity) < late) this.close('the host does not send what it was granted');
+    else if ((this.#pduSince ?? Infinity) < late && !this.#paused) this.close('a PDU is not completed');
+    else if (this.sender.backlog === 0) this.#takenAt = now;
+  }
+
+  #log(level: 'debug' | 'info' | 'warn', what: string, fields: Record<string, string | number | undefined>): void {
+    const { controller, qid } = this.queue;
+    this.env.trace.event(level, what, {
+      connection: this.id,
+      from: this.from,
+      ...(controller && { host: controller.hostnqn, cntlid: controller.cntlid, qid }),
+      ...fields,
+    });
+  }
+}

@@ -1,0 +1,251 @@
+/**
+ * A controller: what one association of a host with a subsystem sees. It is made by the Connect of an Admin queue and
+ * goes with that queue's connection; namespaces do not notice (LIFE.7).
+ */
+import { Cap, Cc, Csts, Shn, Shst, VERSION_2_1 } from '../nvme/property.ts';
+import { Status, statusCode, statusName } from '../nvme/status.ts';
+import { viewOf } from '../layout/struct.ts';
+import { machine } from '../runtime/machine.ts';
+import type { Env, Timer } from '../runtime/ports.ts';
+import { Operation } from '../storage/operation.ts';
+import { Event, type AsyncEvent } from '../nvme/event.ts';
+import { AsyncEvents } from './async-events.ts';
+import type { Command } from './command.ts';
+import type { CloseWhy } from './connection.ts';
+import { ErrorLog } from './error-log.ts';
+import { EventEnable, FeatureValues } from './features.ts';
+import { ChangedNamespaces } from './changed-namespaces.ts';
+import type { Queue } from './queue.ts';
+import type { Subsystem } from './subsystem.ts';
+
+const STATES = {
+  /** CC.EN is 0: the host enables it. */
+  disabled: ['ready', 'failed', 'shutdown', 'gone'],
+  /** CSTS.RDY is 1. */
+  ready: ['disabled', 'failed', 'shutdown', 'gone'],
+  /** CC.SHN was set; flushes run, then CSTS.SHST says complete. The host disables it or goes. */
+  shutdown: ['disabled', 'gone'],
+  /** CSTS.CFS is 1: only a reset by the host helps. */
+  failed: ['disabled', 'gone'],
+  gone: [],
+} as const;
+
+/** CAP.TO: how long a host waits for CSTS.RDY, in 500 ms. We are ready at once. */
+const READY_TIMEOUT = 15;
+/** Sizes of queue entries that CC.IOSQES and CC.IOCQES must name, as powers of two. */
+const SQE_SIZE = 6;
+const CQE_SIZE = 4;
+const CSS_NVM = 0;
+const CSS_ALL_SUPPORTED = 6;
+
+export class Controller {
+  readonly env: Env;
+  readonly subsystem: Subsystem;
+  readonly cntlid: number;
+  readonly hostnqn: string;
+  readonly hostid: string;
+  readonly state;
+  readonly admin: Queue;
+  /** By QID. */
+  readonly ioQueues = new Map<number, Queue>();
+  readonly features: FeatureValues;
+  readonly asyncEvents: AsyncEvents;
+  readonly changedNamespaces = new ChangedNamespaces();
+  readonly errors = new ErrorLog();
+  /** Some command came since the keep-alive timer was last looked at. */
+  traffic = false;
+
+  #cc = 0;
+  #shutdownComplete = false;
+  #keepAlive: Timer | undefined = undefined;
+
+  constructor(subsystem: Subsystem, cntlid: number, admin: Queue, hostnqn: string, hostid: string, kato: number) {
+    const { env, limits } = subsystem.target;
+    this.env = env;
+    this.subsystem = subsystem;
+    this.cntlid = cntlid;
+    this.admin = admin;
+    this.hostnqn = hostnqn;
+    this.hostid = hostid;
+    this.features = new FeatureValues(limits.ioQueues, kato);
+    this.asyncEvents = new AsyncEvents(limits.asyncEvents);
+    this.state = machine(env, `controller ${cntlid} of ${subsystem.nqn}`, STATES, 'disabled');
+    this.keepAliveTimer();
+  }
+
+  get discovery(): boolean {
+    return this.subsystem.discovery;
+  }
+
+  get ready(): boolean {
+    return this.state.is('ready');
+  }
+
+  // ---- properties
+
+  /** CAP, as two dwords. */
+  cap(into: DataView): void {
+    Cap.mqes.set(into, 0, this.subsystem.target.limits.queueEntries - 1);
+    Cap.low.cqr.set(into, 0, 1);
+    Cap.low.to.set(into, 0, READY_TIMEOUT);
+    // Bit 0: the NVM command set.
+    Cap.high.css.set(into, 0, 1);
+    // CRTO is there and RDY does not wait for media.
+    Cap.high.crwms.set(into, 0, 1);
+  }
+
+  get version(): number {
+    return VERSION_2_1;
+  }
+
+  /** CRTO: CRIMT and CRWMT, both in 500 ms. */
+  get crto(): number {
+    return (READY_TIMEOUT << 16) | READY_TIMEOUT;
+  }
+
+  get cc(): number {
+    return this.#cc;
+  }
+
+  get csts(): number {
+    const value = new Uint8Array(4);
+    const shst = this.state.is('shutdown') ? (this.#shutdownComplete ? Shst.complete : Shst.occurring) : Shst.normal;
+    Csts.encode({ csts: { rdy: this.ready || this.state.is('shutdown') ? 1 : 0, cfs: this.state.is('failed') ? 1 : 0, shst, nssro: 0, pp: 0, st: 0 } }, viewOf(value));
+    return viewOf(value).getUint32(0, true);
+  }
+
+  /** The host writes CC (Base 2.1, section 3.1.4.5). */
+  setCc(value: number): void {
+    const before = viewOf(Cc.bytes({}));
+    before.setUint32(0, this.#cc, true);
+    const after = viewOf(Cc.bytes({}));
+    after.setUint32(0, value, true);
+    this.#cc = value;
+    const enabled = Cc.cc.en.get(before, 0) === 1;
+    const enable = Cc.cc.en.get(after, 0) === 1;
+    const shn = Cc.cc.shn.get(after, 0);
+    if (enabled && !enable) this.#disable();
+    else if (!enabled && enable) this.#enable(after);
+    if (shn !== Shn.none && shn !== Cc.cc.shn.get(before, 0)) this.#shutdown();
+  }
+
+  #enable(cc: DataView): void {
+    if (!this.state.is('disabled')) return;
+    const css = Cc.cc.css.get(cc, 0);
+    const problem =
+      css !== CSS_NVM && css !== CSS_ALL_SUPPORTED
+        ? `CSS ${css}`
+        : Cc.cc.mps.get(cc, 0) !== 0
+          ? `MPS ${Cc.cc.mps.get(cc, 0)}`
+          : Cc.cc.ams.get(cc, 0) !== 0
+            ? `AMS ${Cc.cc.ams.get(cc, 0)}`
+            : !this.discovery && (Cc.cc.iosqes.get(cc, 0) !== SQE_SIZE || Cc.cc.iocqes.get(cc, 0) !== CQE_SIZE)
+              ? `IOSQES ${Cc.cc.iosqes.get(cc, 0)}, IOCQES ${Cc.cc.iocqes.get(cc, 0)}`
+              : undefined;
+    if (problem === undefined) this.state.to('ready', 'enabled by the host');
+    else {
+      this.#log('warn', 'controller cannot be enabled', { cc: this.#cc.toString(16), problem });
+      this.state.to('failed', problem);
+    }
+  }
+
+  /** Controller reset: I/O queues go, features are as after Connect, the Admin queue stays. */
+  #disable(): void {
+    if (this.state.is('disabled', 'gone')) return;
+    this.state.to('disabled', 'disabled by the host');
+    for (const queue of [...this.ioQueues.values()]) queue.connection.close('controller disabled');
+    this.ioQueues.clear();
+    this.asyncEvents.abortAll(Status.AbortedSqDeletion);
+    this.changedNamespaces.clear();
+    this.features.reset();
+  }
+
+  /** What the host wrote is put on stable storage before SHST says so. */
+  #shutdown(): void {
+    if (!this.state.is('disabled', 'ready')) return;
+    this.state.to('shutdown', 'shut down by the host');
+    this.#shutdownComplete = false;
+    this.asyncEvents.abortAll(Status.AbortedSqDeletion);
+    let left = 1;
+    const done = (): void => {
+      if (--left === 0) this.#shutdownComplete = true;
+    };
+    for (const namespace of this.subsystem.namespaces.values()) {
+      if (namespace.writeProtected) continue;
+      left++;
+      const flush = new Operation({ operationDone: done });
+      flush.kind = 'flush';
+      namespace.volume.submit(flush);
+    }
+    done();
+  }
+
+  // ---- keep-alive
+
+  /** (Re)starts the timer with the present KATO. Traffic on any queue counts (CTRATT.TBKAS). */
+  keepAliveTimer(): void {
+    this.#keepAlive?.cancel();
+    this.#keepAlive = undefined;
+    const kato = this.features.kato === 0 && this.discovery ? this.subsystem.target.limits.discoveryKato : this.features.kato;
+    if (kato === 0 || this.state.is('gone')) return;
+    this.#keepAlive = this.env.clock.timer(`keep-alive of controller ${this.cntlid}`, kato, () => {
+      if (this.traffic) {
+        this.traffic = false;
+        this.keepAliveTimer();
+        return;
+      }
+      this.#log('warn', 'keep-alive expired', { kato });
+      if (this.state.can('failed')) this.state.to('failed', 'keep-alive expired');
+      this.remove('keep-alive expired');
+    });
+  }
+
+  // ---- events
+
+  namespaceChanged(nsid: number): void {
+    if (this.discovery || !this.ready) return;
+    this.changedNamespaces.add(nsid);
+    this.#raise(EventEnable.namespaceAttribute, Event.NamespaceAttributeChanged);
+  }
+
+  discoveryChanged(): void {
+    if (this.discovery && this.ready) this.#raise(EventEnable.discoveryLog, Event.DiscoveryLogChange);
+  }
+
+  #raise(enable: number, event: AsyncEvent): void {
+    if ((this.features.asyncEvents & enable) !== 0) this.asyncEvents.raise(event);
+  }
+
+  /** A command of this controller ended with an error. */
+  failed(command: Command, status: number): void {
+    const code = statusCode(status);
+    if (code === Status.AbortedSqDeletion || code === Status.AbortRequested) return;
+    this.errors.add(command, status);
+    if (code >= 0x280 && code <= 0x2ff)
+      this.#log('warn', 'media error', { nsid: command.nsid, status: statusName(status), why: command.op.error?.message });
+  }
+
+  // ---- the end
+
+  /** A queue's connection is lost or closed. */
+  lost(queue: Queue, why: CloseWhy): void {
+    if (queue === this.admin) this.remove(why);
+    else if (this.ioQueues.get(queue.qid) === queue) this.ioQueues.delete(queue.qid);
+  }
+
+  /** Ends the association: every queue, then the controller. */
+  remove(why: CloseWhy): void {
+    if (this.state.is('gone')) return;
+    this.state.to('gone', why);
+    this.#keepAlive?.cancel();
+    this.asyncEvents.clear();
+    this.subsystem.controllers.delete(this.cntlid);
+    this.#log('info', 'controller removed', { why });
+    for (const queue of [...this.ioQueues.values(), this.admin]) queue.connection.close(why);
+    this.ioQueues.clear();
+  }
+
+  #log(level: 'info' | 'warn', what: string, fields: Record<string, string | number | undefined>): void {
+    this.env.trace.event(level, what, { subsystem: this.subsystem.nqn, cntlid: this.cntlid, host: this.hostnqn, ...fields });
+  }
+}

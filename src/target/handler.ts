@@ -1,0 +1,18 @@
+/**
+ * What a command does: a row of the fabrics, admin or I/O table. `check` looks at the SQE alone, before any data is
+ * asked for; `execute` runs once the data is there; both are separate so that a command that must fail costs no data.
+ */
+import type { Command } from './command.ts';
+
+export interface Handler {
+  readonly name: string;
+  /** `in`: the host sends data, `out`: it gets data. */
+  readonly transfer: 'none' | 'in' | 'out';
+  /** Changes what is on the namespace. */
+  readonly modifies?: true;
+  /** Gives the status to refuse it with, or 0; sets `command.length`, and what `execute` needs. */
+  check(command: Command): number;
+  execute(command: Command): void;
+  /** The storage operation is over. Only where `execute` submits one. */
+  done?(command: Command): void;
+}

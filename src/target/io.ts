@@ -1,0 +1,169 @@
+/** I/O commands of the NVM command set (NVM Command Set 1.1, section 3). */
+import { viewOf } from '../layout/struct.ts';
+import { IoOpcode } from '../nvme/opcode.ts';
+import { DatasetManagement, DsmRange, ReadWrite, WriteZeroes } from '../nvme/sqe.ts';
+import { DNR, Status } from '../nvme/status.ts';
+import type { Command } from './command.ts';
+import type { Handler } from './handler.ts';
+import { statusOf } from './namespace.ts';
+
+/** Finds the namespace. */
+function namespace(command: Command): number {
+  const found = command.queue.controller!.subsystem.namespaces.get(command.nsid);
+  if (found === undefined) return Status.InvalidNamespace | DNR;
+  command.namespace = found;
+  return 0;
+}
+
+/** Finds the namespace and the range; an SLBA past 2^53 reads as Infinity and is out of range like any other. */
+function blocks(command: Command): number {
+  const status = namespace(command);
+  if (status !== 0) return status;
+  const { blockSize, volume } = command.namespace!;
+  const slba = ReadWrite.slba.get(command.view, 0);
+  const count = ReadWrite.nlb.get(command.view, 0);
+  if (slba + count > volume.blocks) return Status.LbaOutOfRange | DNR;
+  // Protection information is not offered, so PRACT and PRCHK have nothing to act on.
+  command.op.offset = slba * blockSize;
+  command.op.length = count * blockSize;
+  return 0;
+}
+
+function transfer(command: Command): number {
+  const status = blocks(command);
+  if (status !== 0) return status;
+  const { length } = command.op;
+  if (length > command.queue.connection.target.limits.maxTransfer) return Status.InvalidField | DNR;
+  command.length = length;
+  return 0;
+}
+
+const writable = (command: Command): number =>
+  command.namespace!.writeProtected ? Status.NamespaceWriteProtected | DNR : 0;
+
+/** Without the volatile write cache every write is as if FUA were set. */
+const writeCache = (command: Command): boolean => command.queue.controller!.features.writeCache;
+
+/** Hands the operation to the namespace's volume; `finish` answers. */
+function submit(command: Command): void {
+  command.namespace!.volume.submit(command.op);
+}
+
+function finish(command: Command): void {
+  const { error, kind } = command.op;
+  command.complete(error === undefined ? 0 : statusOf(error, kind));
+}
+
+const read: Handler = {
+  name: 'Read',
+  transfer: 'out',
+  check: transfer,
+  execute(command) {
+    command.op.kind = 'read';
+    submit(command);
+  },
+  done(command) {
+    command.lent = command.op.error === undefined;
+    finish(command);
+  },
+};
+
+const write: Handler = {
+  name: 'Write',
+  transfer: 'in',
+  modifies: true,
+  check(command) {
+    const status = transfer(command);
+    if (status !== 0) return status;
+    command.op.fua = ReadWrite.cdw12.fua.get(command.view, 0) === 1 || !writeCache(command);
+    return writable(command);
+  },
+  execute(command) {
+    command.op.kind = 'write';
+    submit(command);
+  },
+  done: finish,
+};
+
+const flush: Handler = {
+  name: 'Flush',
+  transfer: 'none',
+  check: namespace,
+  execute(command) {
+    command.op.kind = 'flush';
+    submit(command);
+  },
+  done: finish,
+};
+
+const writeZeroes: Handler = {
+  name: 'Write Zeroes',
+  transfer: 'none',
+  modifies: true,
+  check(command) {
+    const status = blocks(command);
+    if (status !== 0) return status;
+    command.op.fua = WriteZeroes.cdw12.fua.get(command.view, 0) === 1 || !writeCache(command);
+    command.op.deallocate = WriteZeroes.cdw12.deac.get(command.view, 0) === 1;
+    return writable(command);
+  },
+  execute(command) {
+    command.op.kind = 'zero';
+    submit(command);
+  },
+  done: finish,
+};
+
+/** Deallocate is advisory (DISK.4): one range after the other, each as the volume can. */
+const datasetManagement: Handler = {
+  name: 'Dataset Management',
+  transfer: 'in',
+  modifies: true,
+  check(command) {
+    const status = namespace(command);
+    if (status !== 0) return status;
+    command.length = DatasetManagement.nr.get(command.view, 0) * DsmRange.size;
+    return DatasetManagement.cdw11.ad.get(command.view, 0) === 1 ? writable(command) : 0;
+  },
+  execute(command) {
+    const ranges = viewOf(command.data());
+    command.op.parts.length = 0;
+    command.op.parts.push(new Uint8Array(ranges.buffer, ranges.byteOffset, ranges.byteLength));
+    const { blocks: size } = command.namespace!;
+    for (let at = 0; at < ranges.byteLength; at += DsmRange.size)
+      if (DsmRange.slba.get(ranges, at) + DsmRange.length.get(ranges, at) > size) {
+        command.complete(Status.LbaOutOfRange | DNR);
+        return;
+      }
+    if (DatasetManagement.cdw11.ad.get(command.view, 0) === 0) command.complete(0);
+    else deallocateNext(command);
+  },
+  done(command) {
+    if (command.op.error !== undefined) finish(command);
+    else deallocateNext(command);
+  },
+};
+
+function deallocateNext(command: Command): void {
+  const { op } = command;
+  const ranges = viewOf(op.parts[0]!);
+  while (command.step * DsmRange.size < ranges.byteLength) {
+    const at = command.step++ * DsmRange.size;
+    const { blockSize } = command.namespace!;
+    op.offset = DsmRange.slba.get(ranges, at) * blockSize;
+    op.length = DsmRange.length.get(ranges, at) * blockSize;
+    if (op.length === 0) continue;
+    op.kind = 'deallocate';
+    submit(command);
+    return;
+  }
+  command.complete(0);
+}
+
+export const IO: ReadonlyMap<number, Handler> = new Map([
+  [IoOpcode.Flush, flush],
+  [IoOpcode.Write, write],
+  [IoOpcode.Read, read],
+  [IoOpcode.WriteZeroes, writeZeroes],
+  [IoOpcode.DatasetManagement, datasetManagement],
+]);

@@ -1,0 +1,68 @@
+/** Every limit of the target, with its default. Bytes, milliseconds and counts; all of them may be configured. */
+export interface Limits {
+  /** Entries of an admin queue and of an I/O queue (CAP.MQES + 1). */
+  readonly queueEntries: number;
+  /** I/O queues that a controller may have. */
+  readonly ioQueues: number;
+  /** In-capsule data of an admin command: 8 KiB is what the TCP transport prescribes. */
+  readonly adminCapsuleData: number;
+  /** In-capsule data of an I/O command; IOCCSZ is this and the SQE in 16-byte units. */
+  readonly ioCapsuleData: number;
+  /**
+   * The most data of one command (MDTS). 1 MiB: the largest request that Linux builds by default, so nothing is split
+   * that need not be, while one command still fits the budgets below many times over.
+   */
+  readonly maxTransfer: number;
+  /** The most data of one H2CData PDU, and of one R2T. A multiple of 4, at least 4096. */
+  readonly maxH2cData: number;
+  /** In-capsule space reserved by all queues, and data granted by R2Ts, together. */
+  readonly writeBudget: number;
+  /** Data that one queue may have granted by R2Ts. */
+  readonly queueWriteBudget: number;
+  /** Buffers for reads on their way to hosts, all together. */
+  readonly readBudget: number;
+  /** Bytes that may wait for one host to read them before no more reads are started for it. */
+  readonly sendBacklog: number;
+  readonly connections: number;
+  /** Connections that have not sent Connect yet. */
+  readonly newConnections: number;
+  /** From accepting a connection to its Connect. */
+  readonly connectTimeout: number;
+  /** For a PDU that has begun to be complete, for granted data to come, for a host to read what it is sent. */
+  readonly stallTimeout: number;
+  /** After a TermReq, for the host to close. */
+  readonly terminateTimeout: number;
+  /** Keep-alive of a discovery controller whose host asked for none. */
+  readonly discoveryKato: number;
+  /** Asynchronous Event Requests outstanding at once (AERL + 1). */
+  readonly asyncEvents: number;
+  /** Namespaces of one subsystem (NN, MNAN). */
+  readonly namespaces: number;
+}
+
+/** The unit of KAS, in milliseconds: Keep Alive Timeouts are rounded up to whole seconds. */
+export const KATO_GRANULARITY = 1000;
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+
+export const DEFAULT_LIMITS: Limits = {
+  queueEntries: 1024,
+  ioQueues: 64,
+  adminCapsuleData: 8 * KiB,
+  ioCapsuleData: 16 * KiB,
+  maxTransfer: MiB,
+  maxH2cData: MiB,
+  writeBudget: 1024 * MiB,
+  queueWriteBudget: 16 * MiB,
+  readBudget: 256 * MiB,
+  sendBacklog: 4 * MiB,
+  connections: 4096,
+  newConnections: 256,
+  connectTimeout: 10_000,
+  stallTimeout: 60_000,
+  terminateTimeout: 30_000,
+  discoveryKato: 120_000,
+  asyncEvents: 4,
+  namespaces: 1024,
+};

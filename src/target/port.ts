@@ -1,0 +1,59 @@
+/** A port: one listening address, and the connections that came through it. */
+import type { Address, IoError, Listener, Transport } from '../runtime/ports.ts';
+import { Connection } from './connection.ts';
+import type { Target } from './target.ts';
+
+export class Port {
+  readonly target: Target;
+  /** Port Identifier (PORTID) of discovery entries. */
+  readonly id: number;
+  /** As it was asked for; with the real TCP port once it listens. */
+  address: Address;
+  readonly connections = new Set<Connection>();
+  #listener: Listener | undefined = undefined;
+
+  constructor(target: Target, id: number, address: Address) {
+    this.target = target;
+    this.id = id;
+    this.address = address;
+  }
+
+  listen(done: (error: IoError | undefined) => void): void {
+    const accept = (transport: Transport): void => {
+      this.#accept(transport);
+    };
+    this.target.env.net.listen(this.address, accept, (error, listener) => {
+      if (listener !== undefined) {
+        this.#listener = listener;
+        this.address = listener.address;
+      }
+      done(error);
+    });
+  }
+
+  #accept(transport: Transport): void {
+    const { target } = this;
+    if (!target.mayConnect()) {
+      target.env.trace.event('warn', 'connection refused: there are too many', { from: transport.remote.host });
+      transport.start({ data: () => undefined, end: () => undefined, closed: () => undefined });
+      transport.reset();
+      return;
+    }
+    const connection = new Connection(this, transport, target.nextConnectionId());
+    transport.start(connection);
+    this.connections.add(connection);
+  }
+
+  /** The connection has ended, and nothing of it executes any more. */
+  forget(connection: Connection): void {
+    this.connections.delete(connection);
+    this.target.connectionEnded();
+  }
+
+  /** No new connections; those that came through it go on. */
+  close(done: () => void): void {
+    if (this.#listener === undefined) done();
+    else this.#listener.close(done);
+    this.#listener = undefined;
+  }
+}

@@ -1,0 +1,369 @@
+/**
+ * A queue: the commands of one connection. It takes capsules, asks for write data and gathers it, runs the command's
+ * handler, and answers. Before Connect it knows that one command only.
+ */
+import { CapsuleResp, C2HData, Flag, H2CData, PduType, R2T } from '../pdu/pdus.ts';
+import { Fes, ProtocolFault, invalidField, sequenceError } from '../pdu/fault.ts';
+import { Cqe, SQHD_NONE } from '../nvme/cqe.ts';
+import { FABRICS_OPCODE } from '../nvme/opcode.ts';
+import { DPTR, PSDT_SGL, PSDT_SGL_METADATA, Sgl, SglId, SqeHead } from '../nvme/sqe.ts';
+import { DNR, Status } from '../nvme/status.ts';
+import { assert } from '../runtime/assert.ts';
+import { ADMIN } from './admin.ts';
+import { Command } from './command.ts';
+import type { Connection } from './connection.ts';
+import type { Controller } from './controller.ts';
+import { FABRICS } from './fabrics.ts';
+import type { Handler } from './handler.ts';
+import { IO } from './io.ts';
+import type { Waiter } from './budget.ts';
+
+const SUCCESS_LAST = Flag.last | Flag.success;
+
+export class Queue implements Waiter {
+  readonly connection: Connection;
+  /** Set by Connect. */
+  controller: Controller | undefined = undefined;
+  qid = 0;
+  /** Entries (SQSIZE + 1). Until Connect: one command at a time. */
+  entries = 1;
+  flowControl = true;
+  /** In-capsule space of all entries, taken from the write budget. */
+  capsuleSpace = 0;
+  #head = 0;
+
+  readonly #slots: Command[] = [];
+  readonly #free: Command[] = [];
+  /** Commands that have not been answered. */
+  outstanding = 0;
+  /** Commands that are with storage or wait for it. */
+  executing = 0;
+  /** Commands whose write data waits for budget, in order, and bytes granted at present. */
+  readonly #granting: Command[] = [];
+  granted = 0;
+  /** Reads that wait for the host to take what it has been sent, in order; and bytes of those that run. */
+  readonly #reading: Command[] = [];
+  #readBytes = 0;
+
+  constructor(connection: Connection) {
+    this.connection = connection;
+  }
+
+  /** Connect succeeded. */
+  attach(controller: Controller, qid: number, entries: number, flowControl: boolean, capsuleSpace: number): void {
+    this.controller = controller;
+    this.qid = qid;
+    this.entries = entries;
+    this.flowControl = flowControl;
+    this.capsuleSpace = capsuleSpace;
+  }
+
+  // ---- what the host sends
+
+  /** A capsule's header is here. */
+  accept(header: DataView, dataLength: number): Command {
+    // A response may reach the host before we learn that the socket took it, so slots are counted by answers.
+    if (this.outstanding >= this.entries) throw sequenceError(`more than ${this.entries} commands at once`);
+    let command = this.#free.pop();
+    if (command === undefined) {
+      command = new Command(this, this.#slots.length);
+      this.#slots.push(command);
+    }
+    this.outstanding++;
+    command.begin(header, 8, dataLength);
+    return command;
+  }
+
+  /** The header of an H2CData PDU: the command that it belongs to. */
+  expectData(header: DataView, dataLength: number): Command {
+    const command = this.#slots[H2CData.ttag.get(header, 0)];
+    if (command?.phase !== 'receiving' || command.granted === 0)
+      throw invalidField(H2CData.ttag.offset, `H2CData with TTAG ${H2CData.ttag.get(header, 0)}, for which nothing was asked`);
+    if (command.cid !== H2CData.cccid.get(header, 0))
+      throw invalidField(H2CData.cccid.offset, `H2CData with CCCID ${H2CData.cccid.get(header, 0)}, not ${command.cid}`);
+    const offset = H2CData.datao.get(header, 0);
+    if (offset !== command.received || offset + dataLength > command.granted)
+      throw new ProtocolFault(Fes.OutOfRange, 0, `H2CData of ${offset}+${dataLength}, expected from ${command.received} to ${command.granted}`);
+    const last = offset + dataLength === command.granted;
+    if ((H2CData.flags.last.get(header, 0) === 1) !== last)
+      throw invalidField(H2CData.flags.offset, `H2CData with LAST_PDU ${last ? 'clear at' : 'set before'} the end of the R2T`);
+    return command;
+  }
+
+  /** A capsule, or an H2CData PDU, is complete. */
+  pduComplete(command: Command, digestOk: boolean): void {
+    if (!digestOk) command.digestOk = false;
+    if (command.handler === undefined) this.#dispatch(command);
+    else if (command.received === command.granted) this.#dataOrExecute(command);
+  }
+
+  // ---- one command, step by step
+
+  #handler(command: Command): Handler | undefined {
+    if (command.opcode === FABRICS_OPCODE) return FABRICS.get(command.fctype);
+    if (this.qid !== 0) return IO.get(command.opcode);
+    return ADMIN.get(command.opcode);
+  }
+
+  #dispatch(command: Command): void {
+    const status = this.#check(command);
+    if (status !== 0) {
+      this.complete(command, status);
+      return;
+    }
+    const handler = command.handler!;
+    if (handler.transfer === 'in' && command.length > 0) this.#dataOrExecute(command);
+    else this.#execute(command);
+  }
+
+  #check(command: Command): number {
+    const refused = this.connection.gate(command);
+    if (refused !== 0) return refused;
+    if (!command.digestOk) return Status.TransientTransportError;
+    const handler = this.#handler(command);
+    if (handler === undefined) return Status.InvalidOpcode | DNR;
+    if (SqeHead.flags.fuse.get(command.view, 0) !== 0) return Status.InvalidField | DNR;
+    const psdt = SqeHead.flags.psdt.get(command.view, 0);
+    if (psdt !== PSDT_SGL && psdt !== PSDT_SGL_METADATA) return Status.InvalidField | DNR;
+    const status = handler.check(command);
+    if (status !== 0) return status;
+    command.handler = handler;
+    return command.length > 0 ? this.#checkSgl(command, handler.transfer) : 0;
+  }
+
+  /** The SGL must describe room for, or the place of, all of the data. */
+  #checkSgl(command: Command, transfer: Handler['transfer']): number {
+    const id = command.view.getUint8(DPTR + 15);
+    const length = Sgl.length.get(command.view, DPTR);
+    if (id !== SglId.transport && !(id === SglId.inCapsule && transfer === 'in')) return Status.SglTypeInvalid | DNR;
+    if (length < command.length) return Status.DataSglLengthInvalid | DNR;
+    if (id === SglId.transport) {
+      if (command.capsuleData > 0) return Status.SglTypeInvalid | DNR;
+      return 0;
+    }
+    const offset = Sgl.address.get(command.view, DPTR);
+    if (offset !== 0 && offset >= command.capsuleData) return Status.SglOffsetInvalid | DNR;
+    if (offset + command.length > command.capsuleData) return Status.DataSglLengthInvalid | DNR;
+    cut(command.op.parts, offset, command.length);
+    command.received = command.length;
+    return 0;
+  }
+
+  #dataOrExecute(command: Command): void {
+    if (command.received < command.length) {
+      command.phase = 'granting';
+      this.#granting.push(command);
+      this.#grant();
+    } else if (!command.digestOk) this.complete(command, Status.TransientTransportError);
+    else this.#execute(command);
+  }
+
+  /** Sends R2Ts, in order of arrival, as far as the budgets go. At most one per command is outstanding (MAXR2T is at least 1). */
+  #grant(): void {
+    const { limits, writeBudget } = this.connection.target;
+    for (let command = this.#granting[0]; command !== undefined; command = this.#granting[0]) {
+      if (command.reserved === 0) {
+        // What a queue holds may exceed its share by no more than one command, so that any command fits.
+        if (this.granted > 0 && this.granted + command.length > limits.queueWriteBudget) return;
+        if (!writeBudget.take(command.length)) {
+          writeBudget.wait(this);
+          return;
+        }
+        command.reserved = command.length;
+        this.granted += command.length;
+      }
+      this.#granting.shift();
+      command.phase = 'receiving';
+      const length = Math.min(command.length - command.received, limits.maxH2cData);
+      command.granted = command.received + length;
+      command.grantedAt = this.connection.env.clock.now();
+      const { sender } = this.connection;
+      const at = sender.begin(PduType.R2T, 0, 0);
+      R2T.cccid.set(sender.view, at, command.cid);
+      R2T.ttag.set(sender.view, at, command.tag);
+      R2T.r2to.set(sender.view, at, command.received);
+      R2T.r2tl.set(sender.view, at, length);
+      sender.end();
+    }
+  }
+
+  budgetFreed(): void {
+    this.#grant();
+  }
+
+  #execute(command: Command): void {
+    command.phase = 'executing';
+    this.executing++;
+    if (this.qid !== 0 && command.handler!.transfer === 'out') {
+      command.parked = true;
+      this.#reading.push(command);
+      this.pump();
+    } else command.handler!.execute(command);
+  }
+
+  /** Starts reads while the host takes what it is sent; one always may, whatever its size. */
+  pump(): void {
+    const { sender, target } = this.connection;
+    for (let command = this.#reading[0]; command !== undefined; command = this.#reading[0]) {
+      const pending = sender.pending + this.#readBytes;
+      if (pending > 0 && pending + command.length > target.limits.sendBacklog) return;
+      this.#reading.shift();
+      this.#readBytes += command.length;
+      command.parked = false;
+      command.counted = true;
+      command.handler!.execute(command);
+    }
+  }
+
+  // ---- what the host gets
+
+  /** Answers the command with `status`, and its data when that is 0. */
+  complete(command: Command, status: number): void {
+    assert(command.phase !== 'free' && command.phase !== 'sending', `command ${command.cid} of queue ${this.qid} completed twice`);
+    if (command.phase === 'executing') {
+      this.executing--;
+      if (command.counted) this.#readBytes -= command.length;
+    }
+    this.outstanding--;
+    if (command.reserved > 0) this.#giveBack(command);
+    if (this.connection.open) {
+      if (status !== 0) this.connection.failed(command, status);
+      this.#answer(command, status);
+    }
+    if (!command.lent) this.#release(command);
+    else {
+      command.phase = 'sending';
+      this.connection.sender.notify(command);
+    }
+    this.pump();
+    this.connection.settle();
+  }
+
+  #answer(command: Command, status: number): void {
+    const { sender } = this.connection;
+    if (this.flowControl && ++this.#head === this.entries) this.#head = 0;
+    const parts = command.lent ? command.op.parts : command.reply;
+    if (status === 0 && parts !== undefined) {
+      let length = 0;
+      for (const part of parts) length += part.length;
+      // Without flow control nobody waits for SQHD: the data's last PDU may say it all.
+      const all = !this.flowControl && command.dw0 === 0 && command.dw1 === 0;
+      const at = sender.begin(PduType.C2HData, all ? SUCCESS_LAST : Flag.last, length);
+      C2HData.cccid.set(sender.view, at, command.cid);
+      C2HData.datal.set(sender.view, at, length);
+      sender.end(parts);
+      if (all) return;
+    }
+    const at = sender.begin(PduType.CapsuleResp, 0, 0);
+    const cqe = at + CapsuleResp.cqe.offset;
+    Cqe.dw0.set(sender.view, cqe, command.dw0);
+    Cqe.dw1.set(sender.view, cqe, command.dw1);
+    Cqe.sqhd.set(sender.view, cqe, this.flowControl ? this.#head : SQHD_NONE);
+    Cqe.cid.set(sender.view, cqe, command.cid);
+    Cqe.status.set(sender.view, cqe, status << 1);
+    sender.end();
+  }
+
+  /** The socket has taken (or will never take) what a read lent. */
+  sent(command: Command): void {
+    command.namespace!.volume.giveBack(command.op);
+    this.#release(command);
+    this.pump();
+  }
+
+  #giveBack(command: Command): void {
+    this.granted -= command.reserved;
+    this.connection.target.writeBudget.release(command.reserved);
+    command.reserved = 0;
+    if (this.#granting.length > 0) this.#grant();
+  }
+
+  #release(command: Command): void {
+    command.phase = 'free';
+    command.op.parts.length = 0;
+    command.reply = undefined;
+    command.namespace = undefined;
+    command.handler = undefined;
+    this.#free.push(command);
+  }
+
+  // ---- the end
+
+  /**
+   * The connection is lost (GHOST.1): what has not been handed to storage is dropped here; the rest finishes, keeps its
+   * blocks until then, and is not answered.
+   */
+  drop(): void {
+    this.connection.target.writeBudget.forget(this);
+    this.#granting.length = 0;
+    this.#reading.length = 0;
+    for (const command of this.#slots) {
+      if (command.phase === 'free' || command.phase === 'sending') continue;
+      const withStorage = command.phase === 'executing' && !command.parked;
+      if (withStorage && command.namespace?.volume.cancel(command.op) !== true) continue;
+      this.#abandon(command);
+    }
+  }
+
+  /** Forgets a command that nobody else holds, without an answer. */
+  #abandon(command: Command): void {
+    if (command.phase === 'executing') this.executing--;
+    this.outstanding--;
+    if (command.reserved > 0) this.#giveBack(command);
+    this.#release(command);
+  }
+
+  /** Ends the command with `cid` by Command Abort Requested, if nothing irrevocable is under way; true: it did. */
+  abort(cid: number): boolean {
+    const command = this.#slots.find((each) => each.cid === cid && each.phase !== 'free' && each.phase !== 'sending');
+    if (command === undefined) return false;
+    if (this.qid === 0 && this.controller?.asyncEvents.abort(cid, Status.AbortRequested) === true) return true;
+    const reading = this.#reading.indexOf(command);
+    const granting = this.#granting.indexOf(command);
+    if (reading >= 0) this.#reading.splice(reading, 1);
+    else if (granting >= 0) this.#granting.splice(granting, 1);
+    else if (command.phase !== 'executing' || command.namespace?.volume.cancel(command.op) !== true) return false;
+    this.complete(command, Status.AbortRequested);
+    return true;
+  }
+
+  /** Since when the host owes data that it was granted. */
+  owedSince(): number | undefined {
+    if (this.granted === 0) return undefined;
+    let since: number | undefined;
+    for (const command of this.#slots)
+      if (command.phase === 'receiving' && command.granted > command.received)
+        since = Math.min(since ?? Infinity, command.grantedAt);
+    return since;
+  }
+
+  invariants(): void {
+    let outstanding = 0;
+    let executing = 0;
+    let granted = 0;
+    for (const command of this.#slots) {
+      if (command.phase !== 'free' && command.phase !== 'sending') outstanding++;
+      if (command.phase === 'executing') executing++;
+      granted += command.reserved;
+    }
+    assert(outstanding === this.outstanding, `queue ${this.qid}: ${outstanding} commands unanswered, counted ${this.outstanding}`);
+    assert(executing === this.executing, `queue ${this.qid}: ${executing} commands executing, counted ${this.executing}`);
+    assert(granted === this.granted, `queue ${this.qid}: ${granted} bytes granted, counted ${this.granted}`);
+  }
+}
+
+/** Keeps `length` bytes from `offset` of the gathered parts. */
+function cut(parts: Uint8Array[], offset: number, length: number): void {
+  if (offset === 0 && parts.length === 1 && parts[0]!.length === length) return;
+  let skip = offset;
+  let left = length;
+  let kept = 0;
+  for (const part of parts) {
+    const from = Math.min(skip, part.length);
+    skip -= from;
+    const take = Math.min(left, part.length - from);
+    left -= take;
+    if (take > 0) parts[kept++] = part.subarray(from, from + take);
+  }
+  parts.length = kept;
+}
