@@ -108,7 +108,10 @@ function place<R extends Ranges>(
         .join(' ');
     },
   };
-  return Object.assign(accessors, field) as unknown as BitsField<R>;
+  for (const name in accessors)
+    if (name in field || name === 'rest') throw new Error(`bits: the name ${name} is taken`);
+  // A new object: `decode` goes through `accessors`, which must hold nothing else.
+  return { ...accessors, ...field } as unknown as BitsField<R>;
 }
 
 export const bits8 = bits(1);

@@ -60,7 +60,7 @@ export const DiscoveryEntry = struct('DiscoveryEntry', 1024, {
   traddr: [512, ascii(256, 'Transport Address (TRADDR)')],
   /** Transport Specific Address Subtype, as NVMe/TCP defines it. */
   sectype: [768, u8('Security Type (SECTYPE)')],
-  rsvd769: [769, bytes(255, 'Transport Specific Address Subtype (TSAS)')],
+  tsas: [769, bytes(255, 'Transport Specific Address Subtype (TSAS)')],
 });
 
 /** What TRADDR or TRSVCID says: up to the first NUL (some targets pad with them), without the spaces around it. */

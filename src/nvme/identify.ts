@@ -189,7 +189,7 @@ export const IdController = struct('IdController', IDENTIFY_SIZE, {
     bits16(
       {
         security: [0],
-        format: [1],
+        formatNvm: [1],
         firmware: [2],
         namespaceManagement: [3],
         selfTest: [4],
@@ -230,7 +230,7 @@ export const IdController = struct('IdController', IDENTIFY_SIZE, {
   ],
   elpe: [262, u8('Error Log Page Entries (ELPE), 0’s based', 1)],
   npss: [263, u8('Number of Power States Support (NPSS), 0’s based', 1)],
-  avscc: [264, bits8({ format: [0] }, 'Admin Vendor Specific Command Configuration (AVSCC)')],
+  avscc: [264, bits8({ standardFormat: [0] }, 'Admin Vendor Specific Command Configuration (AVSCC)')],
   apsta: [265, bits8({ supported: [0] }, 'Autonomous Power State Transition Attributes (APSTA)')],
   wctemp: [266, u16('Warning Composite Temperature Threshold (WCTEMP), K')],
   cctemp: [268, u16('Critical Composite Temperature Threshold (CCTEMP), K')],
@@ -332,7 +332,10 @@ export const IdController = struct('IdController', IDENTIFY_SIZE, {
   vwc: [525, bits8({ present: [0], broadcast: [1, 2] }, 'Volatile Write Cache (VWC)')],
   awun: [526, u16('Atomic Write Unit Normal (AWUN), 0’s based', 1)],
   awupf: [528, u16('Atomic Write Unit Power Fail (AWUPF), 0’s based', 1)],
-  icsvscc: [530, bits8({ format: [0] }, 'I/O Command Set Vendor Specific Command Configuration (ICSVSCC)')],
+  icsvscc: [
+    530,
+    bits8({ standardFormat: [0] }, 'I/O Command Set Vendor Specific Command Configuration (ICSVSCC)'),
+  ],
   nwpc: [
     531,
     bits8(
@@ -361,7 +364,7 @@ export const IdController = struct('IdController', IDENTIFY_SIZE, {
         longerThanData: [18],
         mptrSgl: [19],
         /** The address of a Data Block descriptor may be an offset: needed for in-capsule data. */
-        offset: [20],
+        addressOffset: [20],
         transport: [21],
       },
       'SGL Support (SGLS)',
