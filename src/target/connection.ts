@@ -48,6 +48,8 @@ const STATES = {
 
 type State = keyof typeof STATES;
 
+const FINISH = 'finishes what is under way';
+
 export class Connection implements PduHandler, TransportEvents {
   readonly env: Env;
   readonly target: Target;
@@ -233,9 +235,7 @@ export class Connection implements PduHandler, TransportEvents {
     sender.end([quoted]);
     sender.flush();
     this.state.to('terminating', fault.message);
-    this.state.after('waits for the host to close', this.target.limits.terminateTimeout, () => {
-      this.transport.close();
-    });
+    this.#finishInTime();
     this.#leave('protocol fault');
   }
 
@@ -244,10 +244,14 @@ export class Connection implements PduHandler, TransportEvents {
     if (!this.state.is('initializing', 'ready')) return;
     this.#log(why === 'closed by the host' ? 'info' : 'warn', 'connection ends', { why });
     this.state.to('draining', why);
-    this.state.after('finishes what is under way', this.target.limits.stallTimeout, () => {
+    this.#finishInTime();
+    this.#leave(why);
+  }
+
+  #finishInTime(): void {
+    this.state.after(FINISH, this.target.limits.stallTimeout, () => {
       this.transport.reset();
     });
-    this.#leave(why);
   }
 
   #lose(why: CloseWhy, error: string | undefined): void {
@@ -279,8 +283,12 @@ export class Connection implements PduHandler, TransportEvents {
       this.#halfClosed = true;
       this.sender.flush();
       this.transport.end();
+      // Closing at once would lose what we sent to a reset: the host reads it, then closes; `closed` comes then.
+      this.state.cancel(FINISH);
+      this.state.after('waits for the host to close', this.target.limits.terminateTimeout, () => {
+        this.transport.close();
+      });
     }
-    // A host that we asked to leave reads what we sent, then closes; `closed` comes then.
     if (this.state.is('lost')) {
       this.state.to('ended', this.state.why);
       this.target.writeBudget.release(this.queue.capsuleSpace);
