@@ -94,13 +94,16 @@ const setFeatures: Handler = {
     const status = checkFeature(command);
     if (status !== 0) return status;
     if (SetFeatures.sv.sv.get(command.view, 0) === 1) return Status.FeatureNotSaveable | DNR;
-    command.length = findFeature(command.queue.controller!, SetFeatures.fid.get(command.view, 0))?.data ?? 0;
+    command.length = findFeature(command.queue.controller!, SetFeatures.fid.get(command.view, 0))?.takes ?? 0;
     return 0;
   },
   execute(command) {
     const controller = command.queue.controller!;
     const feature = findFeature(controller, SetFeatures.fid.get(command.view, 0));
-    command.complete(feature?.set?.(controller, SetFeatures.cdw11.get(command.view, 0), command) ?? (Status.FeatureNotChangeable | DNR));
+    command.complete(
+      feature?.set?.(controller, SetFeatures.cdw11.get(command.view, 0), command) ??
+        Status.FeatureNotChangeable | DNR,
+    );
   },
 };
 
@@ -113,7 +116,7 @@ const getFeatures: Handler = {
     const select = GetFeatures.sel.sel.get(command.view, 0);
     if (select > FeatureSelect.Capabilities) return Status.InvalidField | DNR;
     const feature = findFeature(command.queue.controller!, GetFeatures.fid.get(command.view, 0));
-    command.length = select === FeatureSelect.Capabilities ? 0 : (feature?.data ?? 0);
+    command.length = select === FeatureSelect.Capabilities ? 0 : (feature?.gives ?? 0);
     return 0;
   },
   execute(command) {
@@ -126,7 +129,10 @@ const getFeatures: Handler = {
       command.complete(0);
       return;
     }
-    command.dw0 = select === FeatureSelect.Current ? feature.get(controller, GetFeatures.cdw11.get(command.view, 0)) : feature.initial;
+    command.dw0 =
+      select === FeatureSelect.Current
+        ? feature.get(controller, GetFeatures.cdw11.get(command.view, 0))
+        : feature.initial;
     if (feature.getData) command.respond(feature.getData(controller));
     else command.complete(0);
   },
@@ -137,7 +143,8 @@ const asyncEventRequest: Handler = {
   transfer: 'none',
   check: () => 0,
   execute(command) {
-    if (!command.queue.controller!.asyncEvents.request(command)) command.complete(Status.AerLimitExceeded | DNR);
+    if (!command.queue.controller!.asyncEvents.request(command))
+      command.complete(Status.AerLimitExceeded | DNR);
   },
 };
 

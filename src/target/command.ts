@@ -102,7 +102,8 @@ export class Command implements OperationOwner, Sent {
 
   /** Ends the command with data for the host, cut to what it asked for. */
   respond(reply: Uint8Array): void {
-    if (reply.length > 0 && this.length > 0) this.reply = [reply.length > this.length ? reply.subarray(0, this.length) : reply];
+    if (reply.length > 0 && this.length > 0)
+      this.reply = [reply.length > this.length ? reply.subarray(0, this.length) : reply];
     this.queue.complete(this, 0);
   }
 

@@ -185,7 +185,10 @@ export class Connection implements PduHandler, TransportEvents {
 
   #terminated(header: DataView): void {
     const fes = H2CTermReq.fes.get(header, 0);
-    this.#log('warn', 'host terminated the connection', { fes: fesName(fes), fei: H2CTermReq.fei.get(header, 0) });
+    this.#log('warn', 'host terminated the connection', {
+      fes: fesName(fes),
+      fei: H2CTermReq.fei.get(header, 0),
+    });
     this.close('terminated by the host');
   }
 
@@ -214,7 +217,8 @@ export class Connection implements PduHandler, TransportEvents {
   /** Connect succeeded: the queue belongs to a controller now. */
   connected(): void {
     this.state.cancel('waits for Connect');
-    this.receiver.maxCapsuleData = this.queue.qid === 0 ? this.target.limits.adminCapsuleData : this.target.limits.ioCapsuleData;
+    this.receiver.maxCapsuleData =
+      this.queue.qid === 0 ? this.target.limits.adminCapsuleData : this.target.limits.ioCapsuleData;
   }
 
   // ---- the end
@@ -302,7 +306,8 @@ export class Connection implements PduHandler, TransportEvents {
     if (!this.state.is('ready')) return;
     const full = this.sender.pending > this.target.limits.sendBacklog;
     const pause = full && this.queue.granted === 0;
-    if (full && !pause && this.sender.pending > 8 * this.target.limits.sendBacklog) this.close('the host does not read');
+    if (full && !pause && this.sender.pending > 8 * this.target.limits.sendBacklog)
+      this.close('the host does not read');
     if (pause === this.#paused) return;
     this.#paused = pause;
     if (pause) this.transport.pause();
@@ -314,12 +319,17 @@ export class Connection implements PduHandler, TransportEvents {
     if (!this.state.is('ready')) return;
     const late = now - this.target.limits.stallTimeout;
     if (this.sender.backlog > 0 && this.#takenAt < late) this.close('the host does not read');
-    else if ((this.queue.owedSince() ?? Infinity) < late) this.close('the host does not send what it was granted');
+    else if ((this.queue.owedSince() ?? Infinity) < late)
+      this.close('the host does not send what it was granted');
     else if ((this.#pduSince ?? Infinity) < late && !this.#paused) this.close('a PDU is not completed');
     else if (this.sender.backlog === 0) this.#takenAt = now;
   }
 
-  #log(level: 'debug' | 'info' | 'warn', what: string, fields: Record<string, string | number | undefined>): void {
+  #log(
+    level: 'debug' | 'info' | 'warn',
+    what: string,
+    fields: Record<string, string | number | undefined>,
+  ): void {
     const { controller, qid } = this.queue;
     this.env.trace.event(level, what, {
       connection: this.id,

@@ -59,7 +59,14 @@ export class Controller {
   #shutdownComplete = false;
   #keepAlive: Timer | undefined = undefined;
 
-  constructor(subsystem: Subsystem, cntlid: number, admin: Queue, hostnqn: string, hostid: string, kato: number) {
+  constructor(
+    subsystem: Subsystem,
+    cntlid: number,
+    admin: Queue,
+    hostnqn: string,
+    hostid: string,
+    kato: number,
+  ) {
     const { env, limits } = subsystem.target;
     this.env = env;
     this.subsystem = subsystem;
@@ -109,8 +116,24 @@ export class Controller {
 
   get csts(): number {
     const value = new Uint8Array(4);
-    const shst = this.state.is('shutdown') ? (this.#shutdownComplete ? Shst.complete : Shst.occurring) : Shst.normal;
-    Csts.encode({ csts: { rdy: this.ready || this.state.is('shutdown') ? 1 : 0, cfs: this.state.is('failed') ? 1 : 0, shst, nssro: 0, pp: 0, st: 0 } }, viewOf(value));
+    const shst = this.state.is('shutdown')
+      ? this.#shutdownComplete
+        ? Shst.complete
+        : Shst.occurring
+      : Shst.normal;
+    Csts.encode(
+      {
+        csts: {
+          rdy: this.ready || this.state.is('shutdown') ? 1 : 0,
+          cfs: this.state.is('failed') ? 1 : 0,
+          shst,
+          nssro: 0,
+          pp: 0,
+          st: 0,
+        },
+      },
+      viewOf(value),
+    );
     return viewOf(value).getUint32(0, true);
   }
 
@@ -139,7 +162,8 @@ export class Controller {
           ? `MPS ${Cc.cc.mps.get(cc, 0)}`
           : Cc.cc.ams.get(cc, 0) !== 0
             ? `AMS ${Cc.cc.ams.get(cc, 0)}`
-            : !this.discovery && (Cc.cc.iosqes.get(cc, 0) !== SQE_SIZE || Cc.cc.iocqes.get(cc, 0) !== CQE_SIZE)
+            : !this.discovery &&
+                (Cc.cc.iosqes.get(cc, 0) !== SQE_SIZE || Cc.cc.iocqes.get(cc, 0) !== CQE_SIZE)
               ? `IOSQES ${Cc.cc.iosqes.get(cc, 0)}, IOCQES ${Cc.cc.iocqes.get(cc, 0)}`
               : undefined;
     if (problem === undefined) this.state.to('ready', 'enabled by the host');
@@ -186,7 +210,10 @@ export class Controller {
   keepAliveTimer(): void {
     this.#keepAlive?.cancel();
     this.#keepAlive = undefined;
-    const kato = this.features.kato === 0 && this.discovery ? this.subsystem.target.limits.discoveryKato : this.features.kato;
+    const kato =
+      this.features.kato === 0 && this.discovery
+        ? this.subsystem.target.limits.discoveryKato
+        : this.features.kato;
     if (kato === 0 || this.state.is('gone')) return;
     this.#keepAlive = this.env.clock.timer(`keep-alive of controller ${this.cntlid}`, kato, () => {
       if (this.traffic) {
@@ -222,7 +249,11 @@ export class Controller {
     if (code === Status.AbortedSqDeletion || code === Status.AbortRequested) return;
     this.errors.add(command, status);
     if (code >= 0x280 && code <= 0x2ff)
-      this.#log('warn', 'media error', { nsid: command.nsid, status: statusName(status), why: command.op.error?.message });
+      this.#log('warn', 'media error', {
+        nsid: command.nsid,
+        status: statusName(status),
+        why: command.op.error?.message,
+      });
   }
 
   // ---- the end
@@ -246,6 +277,11 @@ export class Controller {
   }
 
   #log(level: 'info' | 'warn', what: string, fields: Record<string, string | number | undefined>): void {
-    this.env.trace.event(level, what, { subsystem: this.subsystem.nqn, cntlid: this.cntlid, host: this.hostnqn, ...fields });
+    this.env.trace.event(level, what, {
+      subsystem: this.subsystem.nqn,
+      cntlid: this.cntlid,
+      host: this.hostnqn,
+      ...fields,
+    });
   }
 }

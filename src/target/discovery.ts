@@ -1,5 +1,12 @@
 /** The discovery log (NVMe Base 2.1, section 5.1.12.3.1): every subsystem that the host may use, on every port. */
-import { Adrfam, DiscoveryEntry, DiscoveryHeader, SecureChannel, Subtype, Trtype } from '../nvme/discovery.ts';
+import {
+  Adrfam,
+  DiscoveryEntry,
+  DiscoveryHeader,
+  SecureChannel,
+  Subtype,
+  Trtype,
+} from '../nvme/discovery.ts';
 import { CNTLID_DYNAMIC } from '../nvme/fabrics.ts';
 import { viewOf } from '../layout/struct.ts';
 import type { Command } from './command.ts';

@@ -58,7 +58,12 @@ const connect: Handler = {
   },
   execute(command) {
     const request = read(command);
-    const outcome = request instanceof ConnectProblem ? request : request.qid === 0 ? connectAdmin(command, request) : connectIo(command, request);
+    const outcome =
+      request instanceof ConnectProblem
+        ? request
+        : request.qid === 0
+          ? connectAdmin(command, request)
+          : connectIo(command, request);
     const { connection } = command.queue;
     if (outcome instanceof ConnectProblem) {
       connection.env.trace.event('warn', 'Connect refused', { from: connection.from, why: outcome.why });
@@ -87,7 +92,8 @@ function read(command: Command): ConnectRequest | ConnectProblem {
   if (hostid === NIL_UUID) return inData(ConnectData.hostid, 'HOSTID is zero');
   const subnqn = ConnectData.subnqn.decode(data, 0);
   const subsystem = target.find(subnqn);
-  if (subsystem === undefined) return inData(ConnectData.subnqn, `there is no subsystem ${printable(subnqn)}`);
+  if (subsystem === undefined)
+    return inData(ConnectData.subnqn, `there is no subsystem ${printable(subnqn)}`);
   if (!subsystem.admits(hostnqn))
     return new ConnectProblem(`host ${hostnqn} is not allowed on ${subnqn}`, Status.ConnectInvalidHost | DNR);
   const flowControl = Connect.cattr.disableSqFlow.get(sqe, 0) === 0;
@@ -107,7 +113,10 @@ function connectAdmin(command: Command, request: ConnectRequest): Controller | C
   const { subsystem, hostnqn, hostid } = request;
   const { queue } = command;
   if (request.cntlid !== CNTLID_DYNAMIC)
-    return inData(ConnectData.cntlid, `CNTLID ${request.cntlid}: only the dynamic controller model is offered`);
+    return inData(
+      ConnectData.cntlid,
+      `CNTLID ${request.cntlid}: only the dynamic controller model is offered`,
+    );
   const cntlid = subsystem.allocateCntlid();
   if (cntlid === undefined) return new ConnectProblem('no CNTLID is free', Status.ConnectControllerBusy);
   const kato = Math.ceil(request.kato / KATO_GRANULARITY) * KATO_GRANULARITY;
@@ -122,7 +131,9 @@ function connectAdmin(command: Command, request: ConnectRequest): Controller | C
     subsystem: subsystem.nqn,
     cntlid,
     kato,
-    digests: `${connection.sender.headerDigest ? 'header ' : ''}${connection.sender.dataDigest ? 'data' : ''}`.trim() || 'none',
+    digests:
+      `${connection.sender.headerDigest ? 'header ' : ''}${connection.sender.dataDigest ? 'data' : ''}`.trim() ||
+      'none',
   });
   return controller;
 }
@@ -134,14 +145,23 @@ function connectIo(command: Command, request: ConnectRequest): Controller | Conn
   const controller = subsystem.controllers.get(request.cntlid);
   if (controller === undefined) return inData(ConnectData.cntlid, `there is no controller ${request.cntlid}`);
   // The Host ID may differ from the Admin queue's: a real client does that, and the Admin queue's counts.
-  if (controller.hostnqn !== request.hostnqn) return inData(ConnectData.hostnqn, `controller ${request.cntlid} is another host's`);
+  if (controller.hostnqn !== request.hostnqn)
+    return inData(ConnectData.hostnqn, `controller ${request.cntlid} is another host's`);
   if (qid > controller.features.ioQueues || subsystem.discovery)
-    return inSqe(Connect.qid, `QID ${qid}, allowed are ${subsystem.discovery ? 0 : controller.features.ioQueues}`);
-  if (!controller.ready) return new ConnectProblem('the controller is not enabled', Status.CommandSequenceError | DNR);
-  if (controller.ioQueues.has(qid)) return new ConnectProblem(`queue ${qid} exists`, Status.CommandSequenceError | DNR);
+    return inSqe(
+      Connect.qid,
+      `QID ${qid}, allowed are ${subsystem.discovery ? 0 : controller.features.ioQueues}`,
+    );
+  if (!controller.ready)
+    return new ConnectProblem('the controller is not enabled', Status.CommandSequenceError | DNR);
+  if (controller.ioQueues.has(qid))
+    return new ConnectProblem(`queue ${qid} exists`, Status.CommandSequenceError | DNR);
   const space = request.entries * target.limits.ioCapsuleData;
   if (!target.writeBudget.take(space))
-    return new ConnectProblem(`no ${space} bytes left for the queue’s in-capsule data`, Status.ConnectControllerBusy);
+    return new ConnectProblem(
+      `no ${space} bytes left for the queue’s in-capsule data`,
+      Status.ConnectControllerBusy,
+    );
   queue.attach(controller, qid, request.entries, request.flowControl, space);
   controller.ioQueues.set(qid, queue);
   return controller;

@@ -8,7 +8,12 @@ import type { Controller } from './controller.ts';
 import { KATO_GRANULARITY } from './limits.ts';
 
 /** Bits of Asynchronous Event Configuration, the same as in OAES. */
-export const EventEnable = { smart: 0xff, namespaceAttribute: 0x100, anaChange: 0x800, discoveryLog: 0x80000000 } as const;
+export const EventEnable = {
+  smart: 0xff,
+  namespaceAttribute: 0x100,
+  anaChange: 0x800,
+  discoveryLog: 0x80000000,
+} as const;
 export const IO_EVENTS = EventEnable.namespaceAttribute | EventEnable.anaChange;
 
 /** What a host has set on one controller. */
@@ -44,8 +49,9 @@ interface Feature {
   /** Discovery controllers have it too. */
   readonly discovery?: true;
   readonly perNamespace?: true;
-  /** Bytes of data that go with it. */
-  readonly data?: number;
+  /** Bytes of data that Get Features gives, and that Set Features takes. */
+  readonly gives?: number;
+  readonly takes?: number;
   /** Dword 0 of Get Features; `cdw11` selects where there are several values. */
   get(controller: Controller, cdw11: number): number;
   readonly initial: number;
@@ -137,11 +143,14 @@ export const FEATURES: ReadonlyMap<number, Feature> = new Map<number, Feature>([
   [
     FeatureId.Timestamp,
     {
-      data: TimestampData.size,
+      gives: TimestampData.size,
+      takes: TimestampData.size,
       initial: 0,
       get: () => 0,
       getData: ({ env, features }) => {
-        const now = features.timestamp ? features.timestamp.set + Math.floor(env.clock.now() - features.timestamp.at) : env.clock.wall();
+        const now = features.timestamp
+          ? features.timestamp.set + Math.floor(env.clock.now() - features.timestamp.at)
+          : env.clock.wall();
         return TimestampData.bytes({
           low: now % 0x100000000,
           high: Math.floor(now / 0x100000000) & 0xffff,
@@ -174,7 +183,7 @@ export const FEATURES: ReadonlyMap<number, Feature> = new Map<number, Feature>([
   [
     FeatureId.HostIdentifier,
     {
-      data: 16,
+      gives: 16,
       initial: 0,
       get: () => 0,
       getData: ({ hostid }) => uuidBytes(hostid) ?? new Uint8Array(16),

@@ -1,20 +1,18 @@
 /** Identify: what we say of ourselves, one row per CNS (NVMe Base 2.1, section 5.1.13). */
 import { CNTLID_DYNAMIC } from '../nvme/fabrics.ts';
-import {
-  Cns,
-  ControllerType,
-  Csi,
-  DiscoveryType,
-  IDENTIFY_SIZE,
-  IdController,
-} from '../nvme/identify.ts';
+import { Cns, ControllerType, Csi, DiscoveryType, IDENTIFY_SIZE, IdController } from '../nvme/identify.ts';
 import {
   IdNamespace,
   IndependentIdNamespace,
   NvmIdController,
   NvmIdNamespace,
 } from '../nvme/identify-namespace.ts';
-import { IdCommandSets, encodeControllerList, encodeNamespaceIds, encodeNsidList } from '../nvme/identify-lists.ts';
+import {
+  IdCommandSets,
+  encodeControllerList,
+  encodeNamespaceIds,
+  encodeNsidList,
+} from '../nvme/identify-lists.ts';
 import { Identify } from '../nvme/sqe.ts';
 import { DNR, Status } from '../nvme/status.ts';
 import { viewOf } from '../layout/struct.ts';
@@ -50,17 +48,39 @@ function identifyController(_: Command, controller: Controller): Answer {
     acl: 4,
     aerl: limits.asyncEvents,
     frmw: { firstSlotReadOnly: 1, slots: 1, withoutReset: 0, multipleUpdateDetection: 0 },
-    lpa: { smartPerNamespace: 0, effects: discovery ? 0 : 1, extended: 1, telemetry: 0, persistentEvent: 0, supportedPages: 1, telemetryArea4: 0 },
+    lpa: {
+      smartPerNamespace: 0,
+      effects: discovery ? 0 : 1,
+      extended: 1,
+      telemetry: 0,
+      persistentEvent: 0,
+      supportedPages: 1,
+      telemetryArea4: 0,
+    },
     elpe: ERROR_LOG_ENTRIES,
     npss: 1,
     kas: KATO_GRANULARITY / 100,
     subnqn: subsystem.nqn,
     maxcmd: limits.queueEntries,
-    sgls: { support: 1, keyed: 0, threshold: 0, bitBucket: 0, mptrContiguous: 0, longerThanData: 1, mptrSgl: 0, addressOffset: 1, transport: 1 },
+    sgls: {
+      support: 1,
+      keyed: 0,
+      threshold: 0,
+      bitBucket: 0,
+      mptrContiguous: 0,
+      longerThanData: 1,
+      mptrSgl: 0,
+      addressOffset: 1,
+      transport: 1,
+    },
   });
   const view = viewOf(made);
   view.setUint32(IdController.ver.offset, controller.version, true);
-  view.setUint32(IdController.oaes.offset, discovery ? EventEnable.discoveryLog : EventEnable.namespaceAttribute | EventEnable.anaChange, true);
+  view.setUint32(
+    IdController.oaes.offset,
+    discovery ? EventEnable.discoveryLog : EventEnable.namespaceAttribute | EventEnable.anaChange,
+    true,
+  );
   IdController.ctratt.hids.set(view, 0, 1);
   IdController.ctratt.tbkas.set(view, 0, 1);
   if (!discovery) identifyIoController(view, controller);
@@ -96,7 +116,13 @@ function identifyIoController(view: DataView, controller: Controller): void {
   IdController.anagrpmax.set(view, 0, 1);
   IdController.nanagrpid.set(view, 0, 1);
   const { anacap } = IdController;
-  for (const state of [anacap.optimized, anacap.nonOptimized, anacap.inaccessible, anacap.persistentLoss, anacap.change])
+  for (const state of [
+    anacap.optimized,
+    anacap.nonOptimized,
+    anacap.inaccessible,
+    anacap.persistentLoss,
+    anacap.change,
+  ])
     state.set(view, 0, 1);
 }
 
@@ -119,7 +145,13 @@ const ofNamespace =
 
 function identifyNamespace(namespace: Namespace): Uint8Array {
   const { blocks, volume } = namespace;
-  const made = IdNamespace.bytes({ nsze: blocks, ncap: blocks, nuse: blocks, nguid: namespace.nguid, anagrpid: namespace.anagrpid });
+  const made = IdNamespace.bytes({
+    nsze: blocks,
+    ncap: blocks,
+    nuse: blocks,
+    nguid: namespace.nguid,
+    anagrpid: namespace.anagrpid,
+  });
   const view = viewOf(made);
   // Files are sparse: space is taken when it is written, and deallocating gives it back.
   IdNamespace.nsfeat.thinProvisioning.set(view, 0, volume.canPunch ? 1 : 0);
@@ -158,7 +190,9 @@ const nvmOnly =
 
 function controllerList(command: Command, controller: Controller): Answer {
   const from = Identify.cntid.get(command.view, 0);
-  const cntlids = [...controller.subsystem.controllers.keys()].filter((cntlid) => cntlid >= from && cntlid < CNTLID_DYNAMIC);
+  const cntlids = [...controller.subsystem.controllers.keys()].filter(
+    (cntlid) => cntlid >= from && cntlid < CNTLID_DYNAMIC,
+  );
   return encodeControllerList(cntlids.sort((a, b) => a - b));
 }
 
@@ -170,7 +204,10 @@ const ALL: ReadonlyMap<number, Builder> = new Map<number, Builder>([
   [Cns.ActiveNamespaces, activeList],
   [
     Cns.NamespaceDescriptors,
-    ofNamespace(({ uuid, nguid }) => encodeNamespaceIds({ nguid, uuid, csi: Csi.Nvm }), Status.InvalidNamespace | DNR),
+    ofNamespace(
+      ({ uuid, nguid }) => encodeNamespaceIds({ nguid, uuid, csi: Csi.Nvm }),
+      Status.InvalidNamespace | DNR,
+    ),
   ],
   [Cns.CsNamespace, nvmOnly(ofNamespace(() => NvmIdNamespace.bytes({})))],
   [Cns.CsController, nvmOnly(() => NvmIdController.bytes({}))],

@@ -41,7 +41,8 @@ export function logPages(tables: () => CommandTables): ReadonlyMap<number, LogPa
         on: 'both',
         build(controller) {
           const made = new Uint8Array(SupportedLogs.size);
-          for (const [lid, page] of pages) if (has(page, controller)) viewOf(made).setUint32(4 * lid, 1, true);
+          for (const [lid, page] of pages)
+            if (has(page, controller)) viewOf(made).setUint32(4 * lid, 1, true);
           return made;
         },
       },
@@ -50,7 +51,11 @@ export function logPages(tables: () => CommandTables): ReadonlyMap<number, LogPa
     [LogId.Smart, { on: 'io', build: smart }],
     [
       LogId.FirmwareSlot,
-      { on: 'io', build: () => FirmwareSlotLog.bytes({ afi: { active: 1, next: 0 }, frs: [FIRMWARE, '', '', '', '', '', ''] }) },
+      {
+        on: 'io',
+        build: () =>
+          FirmwareSlotLog.bytes({ afi: { active: 1, next: 0 }, frs: [FIRMWARE, '', '', '', '', '', ''] }),
+      },
     ],
     [
       LogId.ChangedNamespaces,
@@ -70,7 +75,12 @@ export function logPages(tables: () => CommandTables): ReadonlyMap<number, LogPa
         on: 'io',
         build: ({ subsystem }, command) =>
           encodeAnaLog(
-            { chgcnt: 0, groups: [{ agid: 1, chgcnt: 0, state: AnaState.Optimized, nsids: [...subsystem.namespaces.keys()] }] },
+            {
+              chgcnt: 0,
+              groups: [
+                { agid: 1, chgcnt: 0, state: AnaState.Optimized, nsids: [...subsystem.namespaces.keys()] },
+              ],
+            },
             (GetLogPage.cdw10.lsp.get(command.view, 0) & RGO) !== 0,
           ),
       },
@@ -112,7 +122,15 @@ function smart({ subsystem, errors }: Controller): Uint8Array {
   }
   const units = (bytes: number): bigint => BigInt(Math.ceil(bytes / 512_000));
   return SmartLog.bytes({
-    cw: { spare: 0, temperature: 0, degraded: failed ? 1 : 0, readOnly: failed ? 1 : 0, backupFailed: 0, persistentMemory: 0, indeterminatePersonality: 0 },
+    cw: {
+      spare: 0,
+      temperature: 0,
+      degraded: failed ? 1 : 0,
+      readOnly: failed ? 1 : 0,
+      backupFailed: 0,
+      persistentMemory: 0,
+      indeterminatePersonality: 0,
+    },
     ctemp: KELVIN,
     avsp: 100,
     dur: units(sum.bytesRead),
@@ -130,8 +148,13 @@ function commandEffects({ admin, io }: CommandTables): Uint8Array {
   const view = viewOf(made);
   const SUPPORTED = 1;
   const CONTENT_CHANGES = 2;
-  for (const opcode of admin.keys()) view.setUint32(CommandEffectsLog.acs.offset + 4 * opcode, SUPPORTED, true);
+  for (const opcode of admin.keys())
+    view.setUint32(CommandEffectsLog.acs.offset + 4 * opcode, SUPPORTED, true);
   for (const [opcode, handler] of io)
-    view.setUint32(CommandEffectsLog.iocs.offset + 4 * opcode, SUPPORTED | (handler.modifies ? CONTENT_CHANGES : 0), true);
+    view.setUint32(
+      CommandEffectsLog.iocs.offset + 4 * opcode,
+      SUPPORTED | (handler.modifies ? CONTENT_CHANGES : 0),
+      true,
+    );
   return made;
 }

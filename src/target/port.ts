@@ -34,7 +34,9 @@ export class Port {
   #accept(transport: Transport): void {
     const { target } = this;
     if (!target.mayConnect()) {
-      target.env.trace.event('warn', 'connection refused: there are too many', { from: transport.remote.host });
+      target.env.trace.event('warn', 'connection refused: there are too many', {
+        from: transport.remote.host,
+      });
       transport.start({ data: () => undefined, end: () => undefined, closed: () => undefined });
       transport.reset();
       return;

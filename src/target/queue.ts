@@ -50,7 +50,13 @@ export class Queue implements Waiter {
   }
 
   /** Connect succeeded. */
-  attach(controller: Controller, qid: number, entries: number, flowControl: boolean, capsuleSpace: number): void {
+  attach(
+    controller: Controller,
+    qid: number,
+    entries: number,
+    flowControl: boolean,
+    capsuleSpace: number,
+  ): void {
     this.controller = controller;
     this.qid = qid;
     this.entries = entries;
@@ -78,15 +84,28 @@ export class Queue implements Waiter {
   expectData(header: DataView, dataLength: number): Command {
     const command = this.#slots[H2CData.ttag.get(header, 0)];
     if (command?.phase !== 'receiving' || command.granted === 0)
-      throw invalidField(H2CData.ttag.offset, `H2CData with TTAG ${H2CData.ttag.get(header, 0)}, for which nothing was asked`);
+      throw invalidField(
+        H2CData.ttag.offset,
+        `H2CData with TTAG ${H2CData.ttag.get(header, 0)}, for which nothing was asked`,
+      );
     if (command.cid !== H2CData.cccid.get(header, 0))
-      throw invalidField(H2CData.cccid.offset, `H2CData with CCCID ${H2CData.cccid.get(header, 0)}, not ${command.cid}`);
+      throw invalidField(
+        H2CData.cccid.offset,
+        `H2CData with CCCID ${H2CData.cccid.get(header, 0)}, not ${command.cid}`,
+      );
     const offset = H2CData.datao.get(header, 0);
     if (offset !== command.received || offset + dataLength > command.granted)
-      throw new ProtocolFault(Fes.OutOfRange, 0, `H2CData of ${offset}+${dataLength}, expected from ${command.received} to ${command.granted}`);
+      throw new ProtocolFault(
+        Fes.OutOfRange,
+        0,
+        `H2CData of ${offset}+${dataLength}, expected from ${command.received} to ${command.granted}`,
+      );
     const last = offset + dataLength === command.granted;
     if ((H2CData.flags.last.get(header, 0) === 1) !== last)
-      throw invalidField(H2CData.flags.offset, `H2CData with LAST_PDU ${last ? 'clear at' : 'set before'} the end of the R2T`);
+      throw invalidField(
+        H2CData.flags.offset,
+        `H2CData with LAST_PDU ${last ? 'clear at' : 'set before'} the end of the R2T`,
+      );
     return command;
   }
 
@@ -135,7 +154,8 @@ export class Queue implements Waiter {
   #checkSgl(command: Command, transfer: Handler['transfer']): number {
     const id = command.view.getUint8(DPTR + 15);
     const length = Sgl.length.get(command.view, DPTR);
-    if (id !== SglId.transport && !(id === SglId.inCapsule && transfer === 'in')) return Status.SglTypeInvalid | DNR;
+    if (id !== SglId.transport && !(id === SglId.inCapsule && transfer === 'in'))
+      return Status.SglTypeInvalid | DNR;
     if (length < command.length) return Status.DataSglLengthInvalid | DNR;
     if (id === SglId.transport) {
       if (command.capsuleData > 0) return Status.SglTypeInvalid | DNR;
@@ -219,7 +239,10 @@ export class Queue implements Waiter {
 
   /** Answers the command with `status`, and its data when that is 0. */
   complete(command: Command, status: number): void {
-    assert(command.phase !== 'free' && command.phase !== 'sending', `command ${command.cid} of queue ${this.qid} completed twice`);
+    assert(
+      command.phase !== 'free' && command.phase !== 'sending',
+      `command ${command.cid} of queue ${this.qid} completed twice`,
+    );
     if (command.phase === 'executing') {
       this.executing--;
       if (command.counted) this.#readBytes -= command.length;
@@ -315,14 +338,18 @@ export class Queue implements Waiter {
 
   /** Ends the command with `cid` by Command Abort Requested, if nothing irrevocable is under way; true: it did. */
   abort(cid: number): boolean {
-    const command = this.#slots.find((each) => each.cid === cid && each.phase !== 'free' && each.phase !== 'sending');
+    const command = this.#slots.find(
+      (each) => each.cid === cid && each.phase !== 'free' && each.phase !== 'sending',
+    );
     if (command === undefined) return false;
-    if (this.qid === 0 && this.controller?.asyncEvents.abort(cid, Status.AbortRequested) === true) return true;
+    if (this.qid === 0 && this.controller?.asyncEvents.abort(cid, Status.AbortRequested) === true)
+      return true;
     const reading = this.#reading.indexOf(command);
     const granting = this.#granting.indexOf(command);
     if (reading >= 0) this.#reading.splice(reading, 1);
     else if (granting >= 0) this.#granting.splice(granting, 1);
-    else if (command.phase !== 'executing' || command.namespace?.volume.cancel(command.op) !== true) return false;
+    else if (command.phase !== 'executing' || command.namespace?.volume.cancel(command.op) !== true)
+      return false;
     this.complete(command, Status.AbortRequested);
     return true;
   }
@@ -346,8 +373,14 @@ export class Queue implements Waiter {
       if (command.phase === 'executing') executing++;
       granted += command.reserved;
     }
-    assert(outstanding === this.outstanding, `queue ${this.qid}: ${outstanding} commands unanswered, counted ${this.outstanding}`);
-    assert(executing === this.executing, `queue ${this.qid}: ${executing} commands executing, counted ${this.executing}`);
+    assert(
+      outstanding === this.outstanding,
+      `queue ${this.qid}: ${outstanding} commands unanswered, counted ${this.outstanding}`,
+    );
+    assert(
+      executing === this.executing,
+      `queue ${this.qid}: ${executing} commands executing, counted ${this.executing}`,
+    );
     assert(granted === this.granted, `queue ${this.qid}: ${granted} bytes granted, counted ${this.granted}`);
   }
 }

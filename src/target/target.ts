@@ -44,7 +44,11 @@ export class Target {
     this.limits = { ...DEFAULT_LIMITS, ...limits };
     this.writeBudget = new Budget(this.limits.writeBudget);
     this.slabs = new Slabs({ budget: this.limits.readBudget });
-    this.discovery = new Subsystem(this, { nqn: DISCOVERY_NQN, serial: 'nvme-tcp', model: 'nvme-tcp discovery' }, true);
+    this.discovery = new Subsystem(
+      this,
+      { nqn: DISCOVERY_NQN, serial: 'nvme-tcp', model: 'nvme-tcp discovery' },
+      true,
+    );
     this.#watchStalls();
   }
 
@@ -55,7 +59,8 @@ export class Target {
 
   /** Throws RangeError when the NQN is not one or is taken. */
   addSubsystem(identity: SubsystemIdentity): Subsystem {
-    const problem = nqnProblem(identity.nqn) ?? (this.find(identity.nqn) ? 'there is such a subsystem already' : undefined);
+    const problem =
+      nqnProblem(identity.nqn) ?? (this.find(identity.nqn) ? 'there is such a subsystem already' : undefined);
     if (problem !== undefined) throw new RangeError(`${identity.nqn}: ${problem}`);
     const subsystem = new Subsystem(this, identity);
     this.subsystems.set(identity.nqn, subsystem);
@@ -112,7 +117,11 @@ export class Target {
         all++;
         if (queue.controller === undefined) unconnected++;
       }
-    return all < this.limits.connections && unconnected < this.limits.newConnections && this.#stopping === undefined;
+    return (
+      all < this.limits.connections &&
+      unconnected < this.limits.newConnections &&
+      this.#stopping === undefined
+    );
   }
 
   #watchStalls(): void {

@@ -1,4 +1,4 @@
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { Fes } from '../../src/pdu/fault.ts';
 import { H2CData, H2CTermReq, ICReq, ICResp, PduType } from '../../src/pdu/pdus.ts';
 import { Property } from '../../src/nvme/property.ts';
@@ -17,10 +17,13 @@ const header = (type: number, flags: number, hlen: number, pdo: number, plen: nu
   (plen >> 16) & 255,
   plen >>> 24,
 ];
-const padded = (head: number[], length: number): number[] => [...head, ...Array<number>(length - head.length).fill(0)];
+const padded = (head: number[], length: number): number[] => [
+  ...head,
+  ...Array<number>(length - head.length).fill(0),
+];
 
 /** Every fault ends the same way: the right TermReq, a half-close, a bounded wait, and nobody else notices. */
-function faults(t: Tap.Test, world: TargetWorld, host: WireHost, fes: number, fei?: number): void {
+function faults(t: Test, world: TargetWorld, host: WireHost, fes: number, fei?: number): void {
   const { terminated } = host;
   t.match(terminated, { fes }, 'C2HTermReq with the FES');
   if (fei !== undefined) t.equal(terminated?.fei, fei, 'and the FEI');
@@ -34,19 +37,59 @@ function faults(t: Tap.Test, world: TargetWorld, host: WireHost, fes: number, fe
     'and closed in bounded time, though the host does nothing',
   );
 }
-// eslint-disable-next-line @typescript-eslint/no-namespace -- only to name tap's type
-declare namespace Tap {
-  type Test = typeof t;
-}
 
 void t.test('ICReq', (t) => {
   const cases: [string, (host: WireHost) => void, number, number?][] = [
-    ['PFV 1 is an unsupported parameter', (h) => { h.pdu(PduType.ICReq, (v, at) => { ICReq.pfv.set(v, at, 1); }); }, Fes.UnsupportedParameter, 8],
-    ['HPDA 32 is an invalid field', (h) => { h.pdu(PduType.ICReq, (v, at) => { ICReq.pda.set(v, at, 32); }); }, Fes.InvalidHeaderField, 10],
-    ['HLEN 120 is an invalid field', (h) => { h.raw(header(PduType.ICReq, 0, 120, 0, 128)); }, Fes.InvalidHeaderField, 2],
-    ['PLEN 127 is an invalid field', (h) => { h.raw(padded(header(PduType.ICReq, 0, 128, 0, 127), 128)); }, Fes.InvalidHeaderField, 4],
-    ['a capsule before it is a sequence error', (h) => { h.raw(padded(header(PduType.CapsuleCmd, 0, 72, 0, 72), 72)); }, Fes.SequenceError],
-    ['an unknown type before it is a sequence error', (h) => { h.raw(padded(header(0x42, 0, 72, 0, 72), 72)); }, Fes.SequenceError],
+    [
+      'PFV 1 is an unsupported parameter',
+      (h) => {
+        h.pdu(PduType.ICReq, (v, at) => {
+          ICReq.pfv.set(v, at, 1);
+        });
+      },
+      Fes.UnsupportedParameter,
+      8,
+    ],
+    [
+      'HPDA 32 is an invalid field',
+      (h) => {
+        h.pdu(PduType.ICReq, (v, at) => {
+          ICReq.pda.set(v, at, 32);
+        });
+      },
+      Fes.InvalidHeaderField,
+      10,
+    ],
+    [
+      'HLEN 120 is an invalid field',
+      (h) => {
+        h.raw(header(PduType.ICReq, 0, 120, 0, 128));
+      },
+      Fes.InvalidHeaderField,
+      2,
+    ],
+    [
+      'PLEN 127 is an invalid field',
+      (h) => {
+        h.raw(padded(header(PduType.ICReq, 0, 128, 0, 127), 128));
+      },
+      Fes.InvalidHeaderField,
+      4,
+    ],
+    [
+      'a capsule before it is a sequence error',
+      (h) => {
+        h.raw(padded(header(PduType.CapsuleCmd, 0, 72, 0, 72), 72));
+      },
+      Fes.SequenceError,
+    ],
+    [
+      'an unknown type before it is a sequence error',
+      (h) => {
+        h.raw(padded(header(0x42, 0, 72, 0, 72), 72));
+      },
+      Fes.SequenceError,
+    ],
   ];
   for (const [name, say, fes, fei] of cases)
     void t.test(name, (t) => {
@@ -58,12 +101,22 @@ void t.test('ICReq', (t) => {
     });
   void t.test('is answered with CPDA 0, the digests asked for, and a MAXH2CDATA that Linux takes', (t) => {
     const world = new TargetWorld();
-    for (const [headerDigest, dataDigest] of [[false, false], [true, false], [false, true], [true, true]] as const) {
+    for (const [headerDigest, dataDigest] of [
+      [false, false],
+      [true, false],
+      [false, true],
+      [true, true],
+    ] as const) {
       const host = world.open();
       host.initialize({ headerDigest, dataDigest });
       const { header, type } = host.received[0]!;
       t.equal(type, PduType.ICResp);
-      t.match(ICResp.decode(header), { pfv: 0, pda: 0, plen: 128, dgst: { hdgst: Number(headerDigest), ddgst: Number(dataDigest) } });
+      t.match(ICResp.decode(header), {
+        pfv: 0,
+        pda: 0,
+        plen: 128,
+        dgst: { hdgst: Number(headerDigest), ddgst: Number(dataDigest) },
+      });
       const max = ICResp.maxh2cdata.get(header, 0);
       t.ok(max >= 4096 && max % 4 === 0);
     }
@@ -74,18 +127,100 @@ void t.test('ICReq', (t) => {
 
 void t.test('malformed PDUs on a live connection', (t) => {
   const cases: [string, (io: WireHost) => void, number, number?][] = [
-    ['a second ICReq is a sequence error', (h) => { h.pdu(PduType.ICReq); }, Fes.SequenceError],
-    ['an unknown type', (h) => { h.raw(padded(header(0x42, 0, 24, 0, 24), 24)); }, Fes.InvalidHeaderField, 0],
-    ['a type that only a controller sends', (h) => { h.raw(padded(header(PduType.R2T, 0, 24, 0, 24), 24)); }, Fes.InvalidHeaderField, 0],
-    ['CapsuleCmd with a wrong HLEN', (h) => { h.raw(header(PduType.CapsuleCmd, 0, 64, 0, 72)); }, Fes.InvalidHeaderField, 2],
-    ['CapsuleCmd shorter than its header', (h) => { h.raw(padded(header(PduType.CapsuleCmd, 0, 72, 0, 71), 72)); }, Fes.InvalidHeaderField, 4],
-    ['PDO inside the header', (h) => { h.raw(padded(header(PduType.CapsuleCmd, 0, 72, 64, 584), 72)); }, Fes.InvalidHeaderField, 3],
-    ['PDO not aligned', (h) => { h.raw(padded(header(PduType.CapsuleCmd, 0, 72, 74, 586), 72)); }, Fes.InvalidHeaderField, 3],
-    ['HDGSTF without digests', (h) => { h.raw(padded(header(PduType.CapsuleCmd, 1, 72, 0, 72), 72)); }, Fes.InvalidHeaderField, 1],
-    ['more in-capsule data than IOCCSZ', (h) => { h.raw(padded(header(PduType.CapsuleCmd, 0, 72, 72, 72 + 16385), 72)); }, Fes.InvalidHeaderField, 4],
-    ['PLEN of 4 GiB', (h) => { h.raw(padded(header(PduType.CapsuleCmd, 0, 72, 72, 0xffffffff), 72)); }, Fes.InvalidHeaderField, 4],
-    ['H2CData that nothing asked for', (h) => { h.h2c(9, 9, 0, new Uint8Array(512)); }, Fes.InvalidHeaderField, H2CData.ttag.offset],
-    ['H2CData past MAXH2CDATA', (h) => { h.raw(padded(header(PduType.H2CData, 0, 24, 24, 24 + 2 ** 20 + 4), 24)); }, Fes.LimitExceeded],
+    [
+      'a second ICReq is a sequence error',
+      (h) => {
+        h.pdu(PduType.ICReq);
+      },
+      Fes.SequenceError,
+    ],
+    [
+      'an unknown type',
+      (h) => {
+        h.raw(padded(header(0x42, 0, 24, 0, 24), 24));
+      },
+      Fes.InvalidHeaderField,
+      0,
+    ],
+    [
+      'a type that only a controller sends',
+      (h) => {
+        h.raw(padded(header(PduType.R2T, 0, 24, 0, 24), 24));
+      },
+      Fes.InvalidHeaderField,
+      0,
+    ],
+    [
+      'CapsuleCmd with a wrong HLEN',
+      (h) => {
+        h.raw(header(PduType.CapsuleCmd, 0, 64, 0, 72));
+      },
+      Fes.InvalidHeaderField,
+      2,
+    ],
+    [
+      'CapsuleCmd shorter than its header',
+      (h) => {
+        h.raw(padded(header(PduType.CapsuleCmd, 0, 72, 0, 71), 72));
+      },
+      Fes.InvalidHeaderField,
+      4,
+    ],
+    [
+      'PDO inside the header',
+      (h) => {
+        h.raw(padded(header(PduType.CapsuleCmd, 0, 72, 64, 584), 72));
+      },
+      Fes.InvalidHeaderField,
+      3,
+    ],
+    [
+      'PDO not aligned',
+      (h) => {
+        h.raw(padded(header(PduType.CapsuleCmd, 0, 72, 74, 586), 72));
+      },
+      Fes.InvalidHeaderField,
+      3,
+    ],
+    [
+      'HDGSTF without digests',
+      (h) => {
+        h.raw(padded(header(PduType.CapsuleCmd, 1, 72, 0, 72), 72));
+      },
+      Fes.InvalidHeaderField,
+      1,
+    ],
+    [
+      'more in-capsule data than IOCCSZ',
+      (h) => {
+        h.raw(padded(header(PduType.CapsuleCmd, 0, 72, 72, 72 + 16385), 72));
+      },
+      Fes.InvalidHeaderField,
+      4,
+    ],
+    [
+      'PLEN of 4 GiB',
+      (h) => {
+        h.raw(padded(header(PduType.CapsuleCmd, 0, 72, 72, 0xffffffff), 72));
+      },
+      Fes.InvalidHeaderField,
+      4,
+    ],
+    [
+      'H2CData that nothing asked for',
+      (h) => {
+        h.h2c(9, 9, 0, new Uint8Array(512));
+      },
+      Fes.InvalidHeaderField,
+      H2CData.ttag.offset,
+    ],
+    [
+      'H2CData past MAXH2CDATA',
+      (h) => {
+        h.raw(padded(header(PduType.H2CData, 0, 24, 24, 24 + 2 ** 20 + 4), 24));
+      },
+      Fes.LimitExceeded,
+    ],
   ];
   for (const [name, say, fes, fei] of cases)
     void t.test(name, (t) => {
@@ -154,23 +289,26 @@ void t.test('H2CData against its R2T', (t) => {
     faults(t, world, io, Fes.InvalidHeaderField, H2CData.datal.offset);
     t.end();
   });
-  void t.test('R2Ts are never above MAXH2CDATA, one at a time, and the data may come in several PDUs', (t) => {
-    const { world, io, cid } = start({ maxH2cData: 4096 });
-    const data = Uint8Array.from({ length: 64 * 512 }, (_, i) => i % 251);
-    for (let at = 0; at < data.length; at += 4096) {
-      const r2ts = io.r2ts(cid);
-      t.equal(r2ts.length, at / 4096 + 1, 'one R2T outstanding');
-      const { ttag, r2to, r2tl } = r2ts.at(-1)!;
-      t.match({ r2to, r2tl }, { r2to: at, r2tl: 4096 });
-      io.h2c(cid, ttag, at, data.subarray(at, at + 1024), false);
-      io.h2c(cid, ttag, at + 1024, data.subarray(at + 1024, at + 4096));
-    }
-    t.equal(io.response(cid).status, 0);
-    const read = io.command(rw(IoOpcode.Read, 0, 64));
-    t.same(io.data(read), data);
-    world.settle();
-    t.end();
-  });
+  void t.test(
+    'R2Ts are never above MAXH2CDATA, one at a time, and the data may come in several PDUs',
+    (t) => {
+      const { world, io, cid } = start({ maxH2cData: 4096 });
+      const data = Uint8Array.from({ length: 64 * 512 }, (_, i) => i % 251);
+      for (let at = 0; at < data.length; at += 4096) {
+        const r2ts = io.r2ts(cid);
+        t.equal(r2ts.length, at / 4096 + 1, 'one R2T outstanding');
+        const { ttag, r2to, r2tl } = r2ts.at(-1)!;
+        t.match({ r2to, r2tl }, { r2to: at, r2tl: 4096 });
+        io.h2c(cid, ttag, at, data.subarray(at, at + 1024), false);
+        io.h2c(cid, ttag, at + 1024, data.subarray(at + 1024, at + 4096));
+      }
+      t.equal(io.response(cid).status, 0);
+      const read = io.command(rw(IoOpcode.Read, 0, 64));
+      t.same(io.data(read), data);
+      world.settle();
+      t.end();
+    },
+  );
   t.end();
 });
 
@@ -178,7 +316,6 @@ void t.test('a wrong data digest is a Transient Transport Error of that command 
   const world = new TargetWorld();
   const { io } = world.up({ dataDigest: true });
   const spoil = (sqe: Uint8Array): number => {
-    const { sender } = io;
     const whole: Uint8Array[] = [];
     const write = io.transport.write.bind(io.transport);
     io.transport.write = (parts, done) => {
@@ -188,7 +325,6 @@ void t.test('a wrong data digest is a Transient Transport Error of that command 
     };
     const cid = io.command(sqe, new Uint8Array(512).fill(7));
     io.transport.write = write;
-    void sender;
     return cid;
   };
   const bad = spoil(rw(IoOpcode.Write, 3, 1, inCapsule(512)));
@@ -208,7 +344,11 @@ void t.test('a wrong data digest is a Transient Transport Error of that command 
   io.h2c(big, r2t!.ttag, 0, new Uint8Array(half), false);
   io.transport.write = write;
   io.h2c(big, r2t!.ttag, half, new Uint8Array(half));
-  t.equal(io.response(big).status, Status.TransientTransportError, 'also when only one PDU of several is wrong');
+  t.equal(
+    io.response(big).status,
+    Status.TransientTransportError,
+    'also when only one PDU of several is wrong',
+  );
   world.settle();
   t.end();
 });
@@ -217,7 +357,13 @@ void t.test('H2CTermReq', (t) => {
   void t.test('is not answered: the connection is closed', (t) => {
     const world = new TargetWorld();
     const { io, admin } = world.up();
-    io.pdu(PduType.H2CTermReq, (view, at) => { H2CTermReq.fes.set(view, at, 1); }, new Uint8Array(72));
+    io.pdu(
+      PduType.H2CTermReq,
+      (view, at) => {
+        H2CTermReq.fes.set(view, at, 1);
+      },
+      new Uint8Array(72),
+    );
     t.notOk(io.terminated);
     t.ok(io.ended);
     t.notOk(admin.ended);
@@ -305,7 +451,10 @@ void t.test('peers that make us wait', (t) => {
     const world = new TargetWorld({ newConnections: 3 });
     const hosts = [1, 2, 3, 4].map(() => world.open());
     world.settle();
-    t.same(hosts.map(({ gone }) => gone), [false, false, false, true]);
+    t.same(
+      hosts.map(({ gone }) => gone),
+      [false, false, false, true],
+    );
     t.end();
   });
   void t.test('keep-alive: an Admin queue that is silent for longer than KATO ends its controller', (t) => {
@@ -357,7 +506,11 @@ void t.test('stop: what is under way is answered, then every connection is close
   for (const host of [io, admin]) host.transport.end();
   world.env.clock.advance(10);
   t.equal(stopped, 2);
-  t.same(world.env.clock.timers.map(({ name }) => name), [], 'no timer is left');
+  t.same(
+    world.env.clock.timers.map(({ name }) => name),
+    [],
+    'no timer is left',
+  );
   t.equal(world.target.subsystems.get(NQN)!.controllers.size, 0);
   t.end();
 });
