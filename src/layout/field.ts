@@ -290,7 +290,8 @@ export class TextField implements Field<string> {
     }
   }
   format(view: DataView, at: number): string {
-    return JSON.stringify(this.decode(view, at));
+    // Some pad with NULs what the specification pads with spaces.
+    return JSON.stringify(this.decode(view, at).replace(/\0+$/, ''));
   }
 }
 /** An ASCII string, padded with spaces (SN, MN, FR, TRADDR, TRSVCID). */
