@@ -1,0 +1,74 @@
+/**
+ * Asynchronous events of one controller (NVMe Base 2.1, section 5.1.2). A request is always with the controller; an
+ * event that comes back is followed by the next request and by reading the log that it names, without RAE: that
+ * unmasks its type.
+ */
+import { Event, type AsyncEvent, eventName, eventOf } from '../nvme/event.ts';
+import { LogId } from '../nvme/logs.ts';
+import { statusName } from '../nvme/status.ts';
+import { asyncEventRequest, getLogPage } from './commands.ts';
+import type { Controller } from './controller.ts';
+
+/** Bytes that are read of a log only to unmask its event; 16: the head of the ANA log. */
+const LOG_BYTES: ReadonlyMap<number, number> = new Map([
+  [LogId.Error, 64],
+  [LogId.Smart, 512],
+  [LogId.FirmwareSlot, 512],
+  [LogId.ChangedNamespaces, 4096],
+  [LogId.Ana, 16],
+  [LogId.Discovery, 16],
+]);
+const BROADCAST = 0xffffffff;
+
+const same = (a: AsyncEvent, b: AsyncEvent): boolean => a.type === b.type && a.info === b.info;
+
+export class Events {
+  readonly #controller: Controller;
+
+  constructor(controller: Controller) {
+    this.#controller = controller;
+  }
+
+  /** Gives the controller `count` requests. */
+  start(count: number): void {
+    for (let i = 0; i < count; i++) this.#arm();
+  }
+
+  #arm(): void {
+    const controller = this.#controller;
+    controller.admin(asyncEventRequest, ({ status, dw0 }) => {
+      if (!controller.state.is('connecting', 'live')) return;
+      if (status === 0) this.#happened(eventOf(dw0));
+      else controller.log('warn', 'no more asynchronous events', { status: statusName(status) });
+    });
+  }
+
+  #happened(event: AsyncEvent): void {
+    const controller = this.#controller;
+    controller.log('info', 'asynchronous event', { event: eventName(event) });
+    this.#arm();
+    const length = LOG_BYTES.get(event.lid);
+    const heard = (): void => {
+      if (same(event, Event.NamespaceAttributeChanged)) controller.rescan();
+    };
+    if (length === undefined) {
+      heard();
+      return;
+    }
+    // The namespaces are looked at after the log is read, so that a change during the scan is a new event.
+    controller.admin(
+      (request) => {
+        getLogPage(request, event.lid, BROADCAST, 0, length, false);
+        request.timeout = controller.limits.adminTimeout;
+      },
+      ({ status }) => {
+        if (status !== 0)
+          controller.log('warn', 'the log of an event cannot be read', {
+            lid: event.lid,
+            status: statusName(status),
+          });
+        heard();
+      },
+    );
+  }
+}

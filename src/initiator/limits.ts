@@ -1,0 +1,63 @@
+/** Every limit of the initiator, with its default. Milliseconds, bytes and counts; all of them may be configured. */
+export interface Limits {
+  /** For the TCP connection, for the ICResp, and for the answer to each fabrics command while connecting. */
+  readonly connectTimeout: number;
+  /** For the answer to an admin command; an Asynchronous Event Request waits for ever. */
+  readonly adminTimeout: number;
+  /** For the answer to an I/O command. The clock starts when it is sent. */
+  readonly ioTimeout: number;
+  /**
+   * After our TermReq, for the controller to close. Shorter than the 30 s that a target grants: commands in flight
+   * are held until the connection is dead, and a reset ends it as well.
+   */
+  readonly terminateTimeout: number;
+  /** For CSTS.SHST to say that the shutdown is complete, where the controller does not say how long it takes (RTD3E). */
+  readonly shutdownTimeout: number;
+  /** No controller is waited for longer than this, whatever RTD3E, CAP.TO and CRTO say. */
+  readonly longestWait: number;
+  /** Between two looks at CSTS. */
+  readonly pollInterval: number;
+  /** Entries of the admin queue. */
+  readonly adminEntries: number;
+  /** Entries of an I/O queue, unless asked otherwise. One less may be outstanding: a ring that is full looks empty. */
+  readonly ioEntries: number;
+  /** I/O queues, unless asked otherwise. One thread feeds them all: more of them only help a target with more threads. */
+  readonly ioQueues: number;
+  /** KATO of an I/O controller, unless asked otherwise. */
+  readonly keepAlive: number;
+  /** Asynchronous Event Requests that are kept with the controller. */
+  readonly asyncEvents: number;
+  /** The most data of one command, where MDTS allows more. Larger I/O is split, and its pieces run side by side. */
+  readonly maxTransfer: number;
+  /** Pieces of one split I/O that run at once. */
+  readonly pieces: number;
+  /** Namespaces of one controller that are looked at. */
+  readonly namespaces: number;
+  /** Records of a discovery log that are read. */
+  readonly discoveryRecords: number;
+  /** How often a discovery log that changes while it is read is read again. */
+  readonly discoveryTries: number;
+}
+
+export const DEFAULT_LIMITS: Limits = {
+  connectTimeout: 10_000,
+  adminTimeout: 60_000,
+  ioTimeout: 30_000,
+  terminateTimeout: 5_000,
+  shutdownTimeout: 5_000,
+  longestWait: 60_000,
+  pollInterval: 100,
+  adminEntries: 32,
+  ioEntries: 128,
+  ioQueues: 4,
+  keepAlive: 5_000,
+  asyncEvents: 1,
+  maxTransfer: 1024 * 1024,
+  pieces: 16,
+  namespaces: 1024,
+  discoveryRecords: 4096,
+  discoveryTries: 10,
+};
+
+/** What Linux and nvme-cli allow for queue_size. */
+export const QUEUE_SIZE = { min: 16, max: 1024 } as const;

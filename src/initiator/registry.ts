@@ -1,0 +1,144 @@
+/**
+ * All that one host has: its controllers and subsystems by name, and the numbers in the names (NUM.1 to NUM.11).
+ */
+import { assert } from '../runtime/assert.ts';
+import type { Env } from '../runtime/ports.ts';
+import { Controller, type ControllerOptions } from './controller.ts';
+import { failure, type Failure } from './failure.ts';
+import { Identities } from './identity.ts';
+import { DEFAULT_LIMITS, type Limits } from './limits.ts';
+import { Numbers } from './numbers.ts';
+import { Subsystem } from './subsystem.ts';
+
+export class Registry {
+  readonly env: Env;
+  readonly limits: Limits;
+  readonly controllers = new Set<Controller>();
+  readonly subsystems = new Set<Subsystem>();
+  /** Whom its controllers are connected as. */
+  readonly identities = new Identities();
+  readonly #numbers = new Numbers(0);
+  #id = 0;
+
+  constructor(env: Env, limits: Partial<Limits> = {}) {
+    this.env = env;
+    this.limits = { ...DEFAULT_LIMITS, ...limits };
+  }
+
+  /** A number that was never given out before (NUM.11). */
+  nextId(): number {
+    return ++this.#id;
+  }
+
+  /** Numbers in names that are not free. */
+  get taken(): readonly number[] {
+    return this.#numbers.taken;
+  }
+
+  /**
+   * Makes a controller and connects it; `done` as in `Controller.connect`. Undefined: the host's identity clashes with
+   * one in use, which `done` will be told.
+   */
+  connect(options: ControllerOptions, done: (reason: Failure | undefined) => void): Controller | undefined {
+    const conflict = this.identities.use(options);
+    if (conflict !== undefined) {
+      this.env.clock.defer(() => done(failure('EINVAL', conflict)));
+      return undefined;
+    }
+    const controller = new Controller(this, this.#numbers.take(), this.nextId(), options);
+    this.controllers.add(controller);
+    controller.connect(done);
+    return controller;
+  }
+
+  /** A controller that goes to the same place as the same host, and is not on its way out. */
+  find(options: ControllerOptions): Controller | undefined {
+    for (const controller of this.controllers) {
+      const other = controller.options;
+      if (
+        other.subnqn === options.subnqn &&
+        other.hostnqn === options.hostnqn &&
+        other.hostid === options.hostid &&
+        other.address.host === options.address.host &&
+        other.address.port === options.address.port &&
+        other.localHost === options.localHost &&
+        controller.state.is('new', 'connecting', 'live', 'resetting')
+      )
+        return controller;
+    }
+    return undefined;
+  }
+
+  /** The controller knows what it is: it joins its subsystem, or makes it. A failure: it may not. */
+  attach(controller: Controller): Failure | undefined {
+    const { subnqn } = controller.options;
+    // Every discovery controller gets a subsystem of its own (NUM.3).
+    const known = controller.discovery ? undefined : this.subsystem(subnqn);
+    const refusal = known?.refuses(controller);
+    if (refusal !== undefined) return failure('EPROTO', `${subnqn}: ${refusal}`);
+    const subsystem = known ?? new Subsystem(this, this.nextId(), controller);
+    if (known === undefined) {
+      this.#numbers.hold(subsystem.instance);
+      this.subsystems.add(subsystem);
+    }
+    subsystem.join(controller);
+    return undefined;
+  }
+
+  subsystem(nqn: string): Subsystem | undefined {
+    for (const subsystem of this.subsystems)
+      if (!subsystem.discovery && subsystem.nqn === nqn) return subsystem;
+    return undefined;
+  }
+
+  /** The controller is dead. Its number is free when no subsystem owns it; the last controller takes the subsystem along. */
+  forget(controller: Controller): void {
+    const { subsystem } = controller;
+    this.controllers.delete(controller);
+    this.#numbers.release(controller.instance);
+    this.identities.release(controller.options);
+    if (subsystem === undefined) return;
+    subsystem.forget(controller);
+    if (subsystem.controllers.size > 0 || subsystem.heads.length > 0) return;
+    subsystem.gone = true;
+    this.subsystems.delete(subsystem);
+    this.#numbers.release(subsystem.instance);
+  }
+
+  /** Disconnects everything; `done` is called when nothing is left. */
+  stop(done: () => void): void {
+    let left = 1;
+    const gone = (): void => {
+      if (--left === 0) done();
+    };
+    for (const controller of [...this.controllers]) {
+      left++;
+      controller.disconnect('host stops', gone);
+    }
+    gone();
+  }
+
+  /** For tests and the simulator, after an event. */
+  invariants(): void {
+    const owned = new Set<number>();
+    for (const subsystem of this.subsystems) {
+      subsystem.invariants();
+      assert(!owned.has(subsystem.instance), `${subsystem.name}: two subsystems own its number`);
+      owned.add(subsystem.instance);
+    }
+    for (const controller of this.controllers) {
+      controller.invariants();
+      // NUM.6: no live controller has the number of another live subsystem.
+      const owner = [...this.subsystems].find(({ instance }) => instance === controller.instance);
+      assert(
+        owner === undefined || controller.subsystem === undefined || controller.subsystem === owner,
+        `${controller.name}: its number is owned by ${owner?.name ?? ''}`,
+      );
+      owned.add(controller.instance);
+    }
+    assert(
+      owned.size === this.taken.length,
+      `numbers ${this.taken.join(' ')} are taken, but ${owned.size} are owned`,
+    );
+  }
+}
