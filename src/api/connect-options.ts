@@ -1,0 +1,122 @@
+/** What a user may say about a connection, in nvme-cli's names, checked and turned into the core's terms. */
+import type { ControllerOptions } from '../initiator/controller.ts';
+import type { HostIdentity } from '../initiator/identity.ts';
+import { type Limits, QUEUE_SIZE } from '../initiator/limits.ts';
+import { DISCOVERY_NQN, nqnProblem } from '../nvme/nqn.ts';
+import { invalid } from './failure.ts';
+
+export interface AddressOptions {
+  /** IP address or name; IPv6 without brackets. */
+  readonly traddr: string;
+  /** TCP port. Default 4420, for discovery 8009. */
+  readonly trsvcid?: string | number | undefined;
+  /** Local address to come from. */
+  readonly host_traddr?: string | undefined;
+  /** Default: the host's, see `HostOptions`. One NQN goes with one ID. */
+  readonly hostnqn?: string | undefined;
+  /** A UUID. */
+  readonly hostid?: string | undefined;
+  readonly hdr_digest?: boolean | undefined;
+  readonly data_digest?: boolean | undefined;
+  /** Seconds; 0: no keep-alive. Default 5, for discovery 0. */
+  readonly keep_alive_tmo?: number | undefined;
+  /** Gives up connecting; what is connected already is not touched. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface ConnectOptions extends AddressOptions {
+  readonly subnqn: string;
+  /** I/O queues to ask for. Default: one for each processor, at most 4. */
+  readonly nr_io_queues?: number | undefined;
+  /** Entries of an I/O queue, 16 to 1024. Default 128; one less can be outstanding. */
+  readonly queue_size?: number | undefined;
+  /** Ask for queues without submission queue flow control. */
+  readonly disable_sqflow?: boolean | undefined;
+  /** Make another controller even if one goes to the same place as the same host. Default: that one is used. */
+  readonly duplicate_connect?: boolean | undefined;
+  /** Seconds between attempts to connect a lost controller again. Checked, and without effect until that is done. */
+  readonly reconnect_delay?: number | undefined;
+  /** Seconds until a lost controller is given up, -1: never. Checked, and without effect as above. */
+  readonly ctrl_loss_tmo?: number | undefined;
+}
+
+const LARGEST_KATO = 0xffffffff;
+
+function whole(name: string, value: number, min: number, max: number): number {
+  if (!Number.isInteger(value) || value < min || value > max)
+    throw invalid(`${name} ${value} is not a whole number from ${min} to ${max}`);
+  return value;
+}
+
+function port(trsvcid: string | number): number {
+  const text = String(trsvcid);
+  if (!/^\d{1,5}$/.test(text) || Number(text) < 1 || Number(text) > 65535)
+    throw invalid(`trsvcid ${JSON.stringify(trsvcid)} is not a port`);
+  return Number(text);
+}
+
+/** Throws NvmeError, code EINVAL. */
+function common(
+  options: AddressOptions,
+  identity: HostIdentity,
+  subnqn: string,
+  defaultPort: number,
+  kato: number,
+) {
+  const { traddr, trsvcid = defaultPort, host_traddr, keep_alive_tmo } = options;
+  if (typeof traddr !== 'string' || traddr.trim() === '') throw invalid('traddr is missing');
+  const bad = nqnProblem(subnqn);
+  if (bad !== undefined) throw invalid(`subnqn ${bad}`);
+  for (const [name, nqn] of [
+    ['subnqn', subnqn],
+    ['hostnqn', identity.hostnqn],
+  ] as const)
+    if (!/^[\x21-\x7e]*$/.test(nqn))
+      throw invalid(`${name} ${JSON.stringify(nqn)} has characters that are not ASCII`);
+  return {
+    address: { host: traddr.trim().replace(/^\[(.*)\]$/, '$1'), port: port(trsvcid) },
+    localHost: host_traddr,
+    subnqn,
+    ...identity,
+    kato:
+      keep_alive_tmo === undefined
+        ? kato
+        : whole('keep_alive_tmo', keep_alive_tmo, 0, Math.floor(LARGEST_KATO / 1000)) * 1000,
+    headerDigest: options.hdr_digest ?? false,
+    dataDigest: options.data_digest ?? false,
+  };
+}
+
+/** Throws NvmeError, code EINVAL. */
+export function controllerOptions(
+  options: ConnectOptions,
+  identity: HostIdentity,
+  limits: Limits,
+  processors: number,
+): ControllerOptions {
+  const {
+    subnqn,
+    nr_io_queues = Math.max(1, Math.min(processors, limits.ioQueues)),
+    queue_size = limits.ioEntries,
+  } = options;
+  if (typeof subnqn !== 'string') throw invalid('subnqn is missing');
+  if (subnqn === DISCOVERY_NQN) throw invalid('subnqn is that of a discovery subsystem: use discover()');
+  if (options.reconnect_delay !== undefined) whole('reconnect_delay', options.reconnect_delay, 1, 86400);
+  if (options.ctrl_loss_tmo !== undefined) whole('ctrl_loss_tmo', options.ctrl_loss_tmo, -1, 2 ** 31 - 1);
+  return {
+    ...common(options, identity, subnqn, 4420, limits.keepAlive),
+    ioQueues: whole('nr_io_queues', nr_io_queues, 1, 65534),
+    queueEntries: whole('queue_size', queue_size, QUEUE_SIZE.min, QUEUE_SIZE.max),
+    disableSqFlow: options.disable_sqflow ?? false,
+  };
+}
+
+/** Throws NvmeError, code EINVAL. */
+export function discoveryOptions(options: AddressOptions, identity: HostIdentity): ControllerOptions {
+  return {
+    ...common(options, identity, DISCOVERY_NQN, 8009, 0),
+    ioQueues: 0,
+    queueEntries: QUEUE_SIZE.min,
+    disableSqFlow: false,
+  };
+}

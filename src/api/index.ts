@@ -1,0 +1,15 @@
+/** `nvme-tcp`: the public API. */
+export { NvmeError } from './error.ts';
+export { createHost, NvmeHost, type DiscoveryResult, type HostOptions } from './host.ts';
+export type { AddressOptions, ConnectOptions } from './connect-options.ts';
+export type { DiscoveryRecord } from './discovery.ts';
+export {
+  NvmeDisk,
+  type BlockRange,
+  type IoOptions,
+  type WriteOptions,
+  type WriteZeroesOptions,
+} from './disk.ts';
+export { NvmeController, type Answer, type LogPageOptions } from './host-controller.ts';
+export { NvmeSubsystem } from './host-subsystem.ts';
+export type { HostIdentity } from '../initiator/identity.ts';
