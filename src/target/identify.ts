@@ -149,6 +149,7 @@ function identifyNamespace(namespace: Namespace): Uint8Array {
     nsze: blocks,
     ncap: blocks,
     nuse: blocks,
+    nvmcap: BigInt(volume.size),
     nguid: namespace.nguid,
     anagrpid: namespace.anagrpid,
   });

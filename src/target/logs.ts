@@ -54,7 +54,7 @@ export function logPages(tables: () => CommandTables): ReadonlyMap<number, LogPa
       {
         on: 'io',
         build: () =>
-          FirmwareSlotLog.bytes({ afi: { active: 1, next: 0 }, frs: [FIRMWARE, '', '', '', '', '', ''] }),
+          FirmwareSlotLog.bytes({ afi: { active: 1 }, frs: [FIRMWARE] }),
       },
     ],
     [
