@@ -17,7 +17,7 @@ const CAPSULE = 72;
 const DATA = 4096;
 const sgl = (id: number, length: number) => ({ length, type: { type: id >> 4, subtype: id & 15 } });
 
-function capsule(sqe: Uint8Array, data = new Uint8Array(0)): Uint8Array {
+function capsule(sqe: Uint8Array, data: Uint8Array = new Uint8Array(0)): Uint8Array {
   const pdu = new Uint8Array(CAPSULE + data.length);
   const view = viewOf(pdu);
   pdu.set([PduType.CapsuleCmd, 0, CAPSULE, data.length > 0 ? CAPSULE : 0]);

@@ -20,7 +20,7 @@ import { Connect, ConnectData, PropertyGet, PropertySet } from '../../src/nvme/f
 import { FabricsType } from '../../src/nvme/opcode.ts';
 import { Property } from '../../src/nvme/property.ts';
 import { ReadWrite, Sqe, SglId } from '../../src/nvme/sqe.ts';
-import { viewOf, type Value } from '../../src/layout/struct.ts';
+import { viewOf } from '../../src/layout/struct.ts';
 import { concat } from '../../src/layout/bytes.ts';
 import { crc32c } from '../../src/pdu/crc32c.ts';
 import type { Transport } from '../../src/runtime/ports.ts';
@@ -164,7 +164,10 @@ export class WireHost implements PduHandler {
   /** Connect as a well-behaved host does it; `change` may spoil it. */
   connect(
     subnqn: string,
-    change: { sqe?: Partial<Value<typeof Connect>>; data?: Partial<Value<typeof ConnectData>> } = {},
+    change: {
+      sqe?: Parameters<typeof Connect.bytes>[0];
+      data?: Parameters<typeof ConnectData.bytes>[0];
+    } = {},
   ): number {
     const data = ConnectData.bytes({
       hostid: HOSTID,
