@@ -26,7 +26,7 @@ export function decodeNsidList(list: Uint8Array): number[] {
   const view = viewOf(list);
   const nsids: number[] = [];
   let last = 0;
-  for (let at = 0; at + 4 <= list.length; at += 4) {
+  for (let at = 0; at + 4 <= list.length && nsids.length < MAX_NSID_LIST; at += 4) {
     const nsid = view.getUint32(at, true);
     if (nsid === 0) break;
     if (nsid <= last) throw new DecodeError(`namespace list: NSID ${nsid} follows ${last}`);
@@ -51,7 +51,7 @@ export function encodeControllerList(cntlids: readonly number[]): Uint8Array {
 export function decodeControllerList(list: Uint8Array): number[] {
   const view = viewOf(list);
   const count = list.length < 2 ? 0 : view.getUint16(0, true);
-  if (2 + 2 * count > list.length && count > 0)
+  if (count > MAX_CONTROLLER_LIST || (count > 0 && 2 + 2 * count > list.length))
     throw new DecodeError(`controller list: ${count} entries in ${list.length} bytes`);
   const cntlids: number[] = [];
   for (let i = 0; i < count; i++) {
