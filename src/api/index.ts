@@ -13,3 +13,6 @@ export {
 export { NvmeController, type Answer, type LogPageOptions } from './host-controller.ts';
 export { NvmeSubsystem } from './host-subsystem.ts';
 export type { HostIdentity } from '../initiator/identity.ts';
+export { createTarget, NvmeTarget, type TargetOptions } from './target.ts';
+export type { FileNamespace, MemoryNamespace, NamespaceRequest } from './exports.ts';
+export type { NamespaceInfo } from './target-parts.ts';

@@ -1,0 +1,22 @@
+/** What the public API rejects with. */
+export interface NvmeErrorOptions {
+  readonly code: string;
+  readonly status?: number | undefined;
+  readonly cause?: unknown;
+}
+
+/**
+ * `code` is a stable name (`ECONNREFUSED`, `EINVAL`, …); `status` is the NVMe status when a command ended with one;
+ * `message` is one line for a person.
+ */
+export class NvmeError extends Error {
+  override readonly name = 'NvmeError';
+  readonly code: string;
+  readonly status: number | undefined;
+
+  constructor(message: string, options: NvmeErrorOptions) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = options.code;
+    this.status = options.status;
+  }
+}
