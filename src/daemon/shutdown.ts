@@ -1,0 +1,104 @@
+/**
+ * How the daemon ends. A first SIGINT or SIGTERM: in order, nothing acknowledged is lost. A second one, or hosts that
+ * take too long: their connections are reset. A fault of our own: the last events are written down.
+ */
+import type { NodeEnv } from '../runtime/node/env.ts';
+import type { Timer } from '../runtime/ports.ts';
+import type { Target } from '../target/target.ts';
+import type { Listeners } from './listeners.ts';
+
+/** For hosts to close their connections once they have every answer. */
+const PATIENCE = 15_000;
+/** For storage to finish what it has, once nobody waits for the answer. */
+const LAST_WAIT = 5000;
+const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
+
+export class Shutdown {
+  /** Resolves when it is over; false: something was still under way. */
+  readonly finished: Promise<boolean>;
+  readonly #env: NodeEnv;
+  readonly #target: Target;
+  readonly #listeners: Listeners;
+  #finish: (clean: boolean) => void = () => undefined;
+  #begun = false;
+  #forced = false;
+  #timer: Timer | undefined = undefined;
+
+  /** Listens to signals and faults from here on. */
+  constructor(env: NodeEnv, target: Target, listeners: Listeners) {
+    this.#env = env;
+    this.#target = target;
+    this.#listeners = listeners;
+    this.finished = new Promise((resolve) => (this.#finish = resolve));
+    for (const signal of SIGNALS) process.on(signal, () => this.#signal(signal));
+    const fault = (error: unknown): void => this.#fault(error);
+    process.on('uncaughtException', fault);
+    process.on('unhandledRejection', fault);
+  }
+
+  /** Ends what could not start. */
+  async atOnce(): Promise<void> {
+    if (!this.#begun) this.#begin('it could not start');
+    this.#force('it could not start');
+    await this.finished;
+  }
+
+  #signal(signal: string): void {
+    if (this.#begun) this.#force(`a second ${signal}`);
+    else {
+      const connections = this.#target.ports.reduce((sum, port) => sum + port.connections.size, 0);
+      const more = connections > 0 ? `; a second ${signal} does not wait for them` : '';
+      this.#log('info', `${signal}: stops, ${connections} connections to finish${more}`);
+      this.#begin(signal);
+    }
+  }
+
+  #begin(why: string): void {
+    this.#begun = true;
+    this.#listeners.stop();
+    this.#wait(PATIENCE, () => this.#force(`${why} was ${PATIENCE / 1000} s ago`));
+    this.#target.stop(() => this.#end(true));
+  }
+
+  #force(why: string): void {
+    if (this.#forced) return;
+    this.#forced = true;
+    if (this.#target.ports.some((port) => port.connections.size > 0))
+      this.#log('warn', `resets the connections that are left: ${why}`);
+    this.#wait(LAST_WAIT, () => {
+      this.#log('error', 'storage does not finish what it has; not waiting any longer');
+      this.#end(false);
+    });
+    this.#target.force();
+  }
+
+  #end(clean: boolean): void {
+    this.#timer?.cancel();
+    // The handlers stay: a signal that comes now does not change how the process, which is about to exit, ends.
+    this.#finish(clean);
+  }
+
+  #wait(ms: number, then: () => void): void {
+    this.#timer?.cancel();
+    this.#timer = this.#env.clock.timer('waits for the end', ms, then);
+  }
+
+  /** Nothing is known to be right any more: not even an orderly stop. What was acknowledged is in the files. */
+  #fault(error: unknown): never {
+    const message = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+    let dump: string;
+    try {
+      dump = `the last events are in ${this.#env.trace.dump(error) ?? 'no file'}`;
+    } catch (failed) {
+      dump = `the last events could not be written: ${String(failed)}`;
+    }
+    process.stderr.write(`nvmetcp targetd: a fault of its own, ${message.split('\n')[0] ?? ''}; ${dump}\n`);
+    if (process.env['NVMETCP_DEBUG'] === '1' && error instanceof Error)
+      process.stderr.write(`${error.stack ?? ''}\n`);
+    process.exit(1);
+  }
+
+  #log(level: 'info' | 'warn' | 'error', text: string): void {
+    this.#env.trace.event(level, text, {});
+  }
+}
