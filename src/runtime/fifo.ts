@@ -40,6 +40,10 @@ export class Fifo<T> {
     return true;
   }
 
+  clear(): void {
+    while (this.#length > 0) this.shift();
+  }
+
   /** Oldest first. */
   *[Symbol.iterator](): Generator<T> {
     for (let i = 0; i < this.#length; i++)

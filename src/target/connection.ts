@@ -97,7 +97,12 @@ export class Connection implements PduHandler, TransportEvents {
 
   /** Commands are answered. */
   get open(): boolean {
-    return this.state.is('initializing', 'ready', 'draining');
+    return this.#taking || this.state.now === 'draining';
+  }
+
+  /** Commands are taken. */
+  get #taking(): boolean {
+    return this.state.now === 'ready' || this.state.now === 'initializing';
   }
 
   #awaitConnect(): void {
@@ -109,7 +114,7 @@ export class Connection implements PduHandler, TransportEvents {
   // ---- transport events
 
   data(chunk: Uint8Array): void {
-    if (!this.state.is('initializing', 'ready')) return;
+    if (!this.#taking) return;
     this.sender.hold = true;
     try {
       this.receiver.push(chunk);
@@ -125,8 +130,8 @@ export class Connection implements PduHandler, TransportEvents {
   }
 
   end(): void {
-    if (this.state.is('terminating')) this.transport.close();
-    else this.close('closed by the host');
+    // After a TermReq our side ends when nothing executes any more, and with that the connection.
+    this.close('closed by the host');
   }
 
   closed(error?: string): void {
@@ -136,7 +141,7 @@ export class Connection implements PduHandler, TransportEvents {
   // ---- PDUs
 
   onHeader(type: number, header: DataView, dataLength: number): void {
-    if (!this.state.is('initializing', 'ready')) return;
+    if (!this.#taking) return;
     if (type === PduType.CapsuleCmd) {
       this.#current = this.queue.accept(header, dataLength);
       const { controller } = this.queue;
@@ -158,7 +163,7 @@ export class Connection implements PduHandler, TransportEvents {
     else {
       const command = this.#current;
       this.#current = undefined;
-      if (command !== undefined && this.state.is('ready')) this.queue.pduComplete(command, digestOk);
+      if (command !== undefined && this.#taking) this.queue.pduComplete(command, digestOk);
     }
   }
 
@@ -245,7 +250,7 @@ export class Connection implements PduHandler, TransportEvents {
 
   /** Ends the connection in order: no more commands, what storage has is finished and answered, then FIN. */
   close(why: CloseWhy): void {
-    if (!this.state.is('initializing', 'ready')) return;
+    if (!this.#taking) return;
     this.#log(why === 'closed by the host' ? 'info' : 'warn', 'connection ends', { why });
     this.state.to('draining', why);
     this.#finishInTime();
@@ -260,7 +265,7 @@ export class Connection implements PduHandler, TransportEvents {
 
   #lose(why: CloseWhy, error: string | undefined): void {
     if (this.state.is('lost', 'ended')) return;
-    if (this.state.is('initializing', 'ready')) this.#log('info', 'connection lost', { why, error });
+    if (this.#taking) this.#log('info', 'connection lost', { why, error });
     this.state.to('lost', why);
     this.sender.abandon();
     this.#leave(why);
@@ -278,7 +283,8 @@ export class Connection implements PduHandler, TransportEvents {
     if (this.#settling) return;
     this.#settling = true;
     this.#backPressure();
-    if (this.queue.executing === 0 && this.state.is('draining', 'terminating', 'lost')) this.#finish();
+    const state = this.state.now;
+    if (this.queue.executing === 0 && state !== 'ready' && state !== 'initializing') this.#finish();
     this.#settling = false;
   }
 
@@ -303,7 +309,7 @@ export class Connection implements PduHandler, TransportEvents {
 
   /** A host that sends but does not read is not read from, unless it owes data: then waiting would be a deadlock. */
   #backPressure(): void {
-    if (!this.state.is('ready')) return;
+    if (this.state.now !== 'ready') return;
     const full = this.sender.pending > this.target.limits.sendBacklog;
     const pause = full && this.queue.granted === 0;
     if (full && !pause && this.sender.pending > 8 * this.target.limits.sendBacklog)

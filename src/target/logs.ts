@@ -53,8 +53,7 @@ export function logPages(tables: () => CommandTables): ReadonlyMap<number, LogPa
       LogId.FirmwareSlot,
       {
         on: 'io',
-        build: () =>
-          FirmwareSlotLog.bytes({ afi: { active: 1 }, frs: [FIRMWARE] }),
+        build: () => FirmwareSlotLog.bytes({ afi: { active: 1 }, frs: [FIRMWARE] }),
       },
     ],
     [

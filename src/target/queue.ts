@@ -16,6 +16,7 @@ import type { Controller } from './controller.ts';
 import { FABRICS } from './fabrics.ts';
 import type { Handler } from './handler.ts';
 import { IO } from './io.ts';
+import { Fifo } from '../runtime/fifo.ts';
 import type { Waiter } from './budget.ts';
 
 const SUCCESS_LAST = Flag.last | Flag.success;
@@ -39,10 +40,10 @@ export class Queue implements Waiter {
   /** Commands that are with storage or wait for it. */
   executing = 0;
   /** Commands whose write data waits for budget, in order, and bytes granted at present. */
-  readonly #granting: Command[] = [];
+  readonly #granting = new Fifo<Command>();
   granted = 0;
   /** Reads that wait for the host to take what it has been sent, in order; and bytes of those that run. */
-  readonly #reading: Command[] = [];
+  readonly #reading = new Fifo<Command>();
   #readBytes = 0;
 
   constructor(connection: Connection) {
@@ -171,40 +172,47 @@ export class Queue implements Waiter {
 
   #dataOrExecute(command: Command): void {
     if (command.received < command.length) {
-      command.phase = 'granting';
-      this.#granting.push(command);
-      this.#grant();
+      // What has its budget never stands behind what waits for some.
+      if (command.reserved > 0) this.#request(command);
+      else {
+        command.phase = 'granting';
+        this.#granting.push(command);
+        this.#grant();
+      }
     } else if (!command.digestOk) this.complete(command, Status.TransientTransportError);
     else this.#execute(command);
   }
 
-  /** Sends R2Ts, in order of arrival, as far as the budgets go. At most one per command is outstanding (MAXR2T is at least 1). */
+  /** Takes the write budget for all of a command's data, in order of arrival, as far as it goes. */
   #grant(): void {
     const { limits, writeBudget } = this.connection.target;
-    for (let command = this.#granting[0]; command !== undefined; command = this.#granting[0]) {
-      if (command.reserved === 0) {
-        // What a queue holds may exceed its share by no more than one command, so that any command fits.
-        if (this.granted > 0 && this.granted + command.length > limits.queueWriteBudget) return;
-        if (!writeBudget.take(command.length)) {
-          writeBudget.wait(this);
-          return;
-        }
-        command.reserved = command.length;
-        this.granted += command.length;
+    for (let command = this.#granting.peek(); command !== undefined; command = this.#granting.peek()) {
+      // What a queue holds may exceed its share by no more than one command, so that any command fits.
+      if (this.granted > 0 && this.granted + command.length > limits.queueWriteBudget) return;
+      if (!writeBudget.take(command.length)) {
+        writeBudget.wait(this);
+        return;
       }
       this.#granting.shift();
+      command.reserved = command.length;
+      this.granted += command.length;
       command.phase = 'receiving';
-      const length = Math.min(command.length - command.received, limits.maxH2cData);
-      command.granted = command.received + length;
-      command.grantedAt = this.connection.env.clock.now();
-      const { sender } = this.connection;
-      const at = sender.begin(PduType.R2T, 0, 0);
-      R2T.cccid.set(sender.view, at, command.cid);
-      R2T.ttag.set(sender.view, at, command.tag);
-      R2T.r2to.set(sender.view, at, command.received);
-      R2T.r2tl.set(sender.view, at, length);
-      sender.end();
+      this.#request(command);
     }
+  }
+
+  /** Sends an R2T for what is missing, up to MAXH2CDATA; there is one at a time per command (MAXR2T is at least 1). */
+  #request(command: Command): void {
+    const { env, sender, target } = this.connection;
+    const length = Math.min(command.length - command.received, target.limits.maxH2cData);
+    command.granted = command.received + length;
+    command.grantedAt = env.clock.now();
+    const at = sender.begin(PduType.R2T, 0, 0);
+    R2T.cccid.set(sender.view, at, command.cid);
+    R2T.ttag.set(sender.view, at, command.tag);
+    R2T.r2to.set(sender.view, at, command.received);
+    R2T.r2tl.set(sender.view, at, length);
+    sender.end();
   }
 
   budgetFreed(): void {
@@ -224,7 +232,7 @@ export class Queue implements Waiter {
   /** Starts reads while the host takes what it is sent; one always may, whatever its size. */
   pump(): void {
     const { sender, target } = this.connection;
-    for (let command = this.#reading[0]; command !== undefined; command = this.#reading[0]) {
+    for (let command = this.#reading.peek(); command !== undefined; command = this.#reading.peek()) {
       const pending = sender.pending + this.#readBytes;
       if (pending > 0 && pending + command.length > target.limits.sendBacklog) return;
       this.#reading.shift();
@@ -318,8 +326,8 @@ export class Queue implements Waiter {
    */
   drop(): void {
     this.connection.target.writeBudget.forget(this);
-    this.#granting.length = 0;
-    this.#reading.length = 0;
+    this.#granting.clear();
+    this.#reading.clear();
     for (const command of this.#slots) {
       if (command.phase === 'free' || command.phase === 'sending') continue;
       const withStorage = command.phase === 'executing' && !command.parked;
@@ -344,12 +352,9 @@ export class Queue implements Waiter {
     if (command === undefined) return false;
     if (this.qid === 0 && this.controller?.asyncEvents.abort(cid, Status.AbortRequested) === true)
       return true;
-    const reading = this.#reading.indexOf(command);
-    const granting = this.#granting.indexOf(command);
-    if (reading >= 0) this.#reading.splice(reading, 1);
-    else if (granting >= 0) this.#granting.splice(granting, 1);
-    else if (command.phase !== 'executing' || command.namespace?.volume.cancel(command.op) !== true)
-      return false;
+    const waiting = this.#reading.remove(command) || this.#granting.remove(command);
+    const withStorage = command.phase === 'executing' && command.namespace !== undefined;
+    if (!waiting && !(withStorage && command.namespace!.volume.cancel(command.op))) return false;
     this.complete(command, Status.AbortRequested);
     return true;
   }

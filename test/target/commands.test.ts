@@ -355,6 +355,26 @@ void t.test('R2T is granted only from a reserved budget', (t) => {
   t.end();
 });
 
+void t.test('a command that waits for its second R2T never waits for one that waits for budget', (t) => {
+  const world = new TargetWorld({ queueWriteBudget: 48 * 1024, maxH2cData: 16 * 1024 });
+  const { io } = world.up();
+  const [first, second] = [0, 128].map((slba) => io.command(rw(IoOpcode.Write, slba, 64)));
+  t.same([io.r2ts(first!).length, io.r2ts(second!).length], [1, 0]);
+  const send = (cid: number): void => {
+    const { ttag, r2to, r2tl } = io.r2ts(cid).at(-1)!;
+    io.h2c(cid, ttag, r2to, pattern(r2tl));
+  };
+  send(first!);
+  t.equal(io.r2ts(first!).length, 2);
+  send(first!);
+  t.equal(io.response(first!).status, 0);
+  send(second!);
+  send(second!);
+  t.equal(io.response(second!).status, 0);
+  world.settle();
+  t.end();
+});
+
 void t.test('what the file says becomes a status, and the daemon lives', (t) => {
   const cases = [
     ['write', 'ENOSPC', Status.CapacityExceeded],
