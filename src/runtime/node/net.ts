@@ -33,7 +33,10 @@ const NOWHERE: Address = { host: '', port: 0 };
 const addressOf = (host: string | undefined, port: number | undefined): Address =>
   host === undefined ? NOWHERE : { host, port: port ?? 0 };
 
-/** A TCP connection. */
+/**
+ * A TCP connection. A reset by the peer is `closed` with ECONNRESET, but may be an `end` to somebody who still had
+ * data to read (libuv); so whoever gets an `end` must close in the end, and not wait for more.
+ */
 export class NodeTransport implements Transport {
   readonly local: Address;
   readonly remote: Address;
@@ -56,7 +59,7 @@ export class NodeTransport implements Transport {
     socket.setKeepAlive(true);
     socket.on('error', (error) => {
       const { code, message } = ioError(error);
-      this.#error = message.includes(code) ? message : `${code}: ${message}`;
+      this.#error = `${code}: ${message}`;
     });
     socket.on('close', () => this.#gone());
   }
