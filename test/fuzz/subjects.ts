@@ -61,6 +61,32 @@ function redigest(bytes: Uint8Array, dataToo: boolean): void {
     view.setUint32(bytes.length - 4, crc32c(bytes.subarray(pdo, bytes.length - 4), 0), true);
 }
 
+/** Lengths and flags that almost agree. */
+function bend(dice: Dice, given: Uint8Array): Uint8Array {
+  const bytes = given.slice();
+  const view = viewOf(bytes);
+  const plen = view.getUint32(4, true);
+  const near = dice.below(17) - 8;
+  switch (dice.below(5)) {
+    case 0:
+      view.setUint32(4, Math.max(0, plen + near), true);
+      break;
+    case 1:
+      view.setUint8(3, view.getUint8(3) + near);
+      break;
+    case 2:
+      view.setUint8(3, plen + near);
+      break;
+    case 3:
+      view.setUint32(4, Math.max(0, view.getUint8(3) + near), true);
+      break;
+    case 4:
+      view.setUint8(1, view.getUint8(1) ^ (1 << dice.below(4)));
+      break;
+  }
+  return bytes;
+}
+
 interface Outcome {
   pdus: string[];
   fault: string | undefined;
@@ -143,7 +169,7 @@ const receiver: Subject = {
     const changed = own.map((bytes, i) => {
       const first = i === 0 && own.length > 1;
       if (dice.oneIn(first ? 6 : 2)) {
-        const other = mutate(dice, bytes, 2);
+        const other = dice.oneIn(2) ? bend(dice, bytes) : mutate(dice, bytes, 2);
         if (dice.oneIn(2)) redigest(other, dice.oneIn(2));
         return other;
       }
