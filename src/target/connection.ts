@@ -230,6 +230,8 @@ export class Connection implements PduHandler, TransportEvents {
 
   /** Sends a TermReq, then half-closes and gives the host time to read it (TCP Transport 1.1, section 3.4). */
   #fault(fault: ProtocolFault): void {
+    // What came before it in the same chunk has ended the connection already.
+    if (!this.#taking) return;
     this.#log('warn', 'protocol fault', { why: fault.message, fei: fault.fei });
     if (fault.silent) {
       this.close('terminated by the host');

@@ -3,7 +3,8 @@ import { Fes } from '../../src/pdu/fault.ts';
 import { H2CData, H2CTermReq, ICReq, ICResp, PduType } from '../../src/pdu/pdus.ts';
 import { Property } from '../../src/nvme/property.ts';
 import { Status } from '../../src/nvme/status.ts';
-import { IoOpcode } from '../../src/nvme/opcode.ts';
+import { FABRICS_OPCODE, FabricsType, IoOpcode } from '../../src/nvme/opcode.ts';
+import { Disconnect } from '../../src/nvme/fabrics.ts';
 import { NQN, TargetWorld } from '../doubles/target-world.ts';
 import { WireHost, inCapsule, rw } from '../doubles/wire-host.ts';
 
@@ -512,5 +513,16 @@ void t.test('stop: what is under way is answered, then every connection is close
     'no timer is left',
   );
   t.equal(world.target.subsystems.get(NQN)!.controllers.size, 0);
+  t.end();
+});
+
+void t.test('a fault behind a Disconnect in the same segment is nobody’s any more', (t) => {
+  const world = new TargetWorld();
+  const { io } = world.up();
+  const sqe = Disconnect.bytes({ opc: FABRICS_OPCODE, fctype: FabricsType.Disconnect, flags: { psdt: 1 } });
+  io.raw([...header(PduType.CapsuleCmd, 0, 72, 0, 72), ...sqe, ...padded(header(0x42, 0, 24, 0, 24), 24)]);
+  t.ok(io.ended);
+  t.notOk(io.terminated);
+  world.settle();
   t.end();
 });
