@@ -3,4 +3,4 @@ export * from './pdus.ts';
 export { Fes, ProtocolFault, fesName } from './fault.ts';
 export { Receiver, type PduHandler } from './receiver.ts';
 export { Sender, type Sent } from './sender.ts';
-export { crc32c } from './crc32c.ts';
+export { crc32c } from '../runtime/crc32c.ts';

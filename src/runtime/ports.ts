@@ -92,9 +92,16 @@ export interface Listener {
 }
 
 export interface Net {
-  listen(at: Address, accept: (transport: Transport) => void, done: (error: IoError | undefined, listener?: Listener) => void): void;
+  listen(
+    at: Address,
+    accept: (transport: Transport) => void,
+    done: (error: IoError | undefined, listener?: Listener) => void,
+  ): void;
   /** `cancel` gives up an attempt that is not answered yet; `done` is then never called. */
-  connect(options: ConnectOptions, done: (error: IoError | undefined, transport?: Transport) => void): { cancel(): void };
+  connect(
+    options: ConnectOptions,
+    done: (error: IoError | undefined, transport?: Transport) => void,
+  ): { cancel(): void };
 }
 
 /** What an operating system call said. */

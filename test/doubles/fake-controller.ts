@@ -25,7 +25,7 @@ import {
   PduType,
   R2T,
 } from '../../src/pdu/pdus.ts';
-import { crc32c } from '../../src/pdu/crc32c.ts';
+import { crc32c } from '../../src/runtime/crc32c.ts';
 import { Receiver, type PduHandler } from '../../src/pdu/receiver.ts';
 import { Sender } from '../../src/pdu/sender.ts';
 import type { MemoryEnv } from '../../src/runtime/memory/env.ts';

@@ -22,7 +22,7 @@ import { Property } from '../../src/nvme/property.ts';
 import { ReadWrite, Sqe, SglId } from '../../src/nvme/sqe.ts';
 import { viewOf } from '../../src/layout/struct.ts';
 import { concat } from '../../src/layout/bytes.ts';
-import { crc32c } from '../../src/pdu/crc32c.ts';
+import { crc32c } from '../../src/runtime/crc32c.ts';
 import type { Transport } from '../../src/runtime/ports.ts';
 import type { MemoryEnv } from '../../src/runtime/memory/env.ts';
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { crc32c } from '../../src/pdu/crc32c.ts';
+import { crc32c } from '../../src/runtime/crc32c.ts';
 
 const crc = (bytes: Iterable<number>): number => crc32c(Uint8Array.from(bytes), 0);
 

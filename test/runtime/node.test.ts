@@ -6,7 +6,7 @@ import type { Asked } from '../doubles/node-process.ts';
 import { Operation } from '../../src/storage/operation.ts';
 import { Slabs } from '../../src/storage/slabs.ts';
 import { Volume } from '../../src/storage/volume.ts';
-import { crc32c } from '../../src/pdu/crc32c.ts';
+import { crc32c } from '../../src/runtime/crc32c.ts';
 import { fileURLToPath } from 'node:url';
 import { join } from 'node:path';
 import { nodeEnv } from '../../src/runtime/node/env.ts';
