@@ -40,6 +40,9 @@ export type Struct<R extends Rows> = StructBase<R> & Fields<R>;
 /** What `S.decode` gives: `type Sqe = Value<typeof Sqe>`. */
 export type Value<S> = S extends { decode(view: DataView, at?: number): infer T } ? T : never;
 
+/** What `S.encode` takes: any of the fields, and of nested ones. */
+export type Given<S> = S extends { bytes(value: infer T): Uint8Array } ? T : never;
+
 export function struct<const R extends Rows>(structName: string, size: number, rows: R): Struct<R> {
   const fields: Record<string, AnyField> = {};
   let next = 0;

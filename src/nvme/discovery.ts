@@ -7,11 +7,14 @@ export const DiscoveryHeader = struct('DiscoveryHeader', 1024, {
   genctr: [0, u53('Generation Counter (GENCTR)')],
   numrec: [8, u53('Number of Records (NUMREC)')],
   recfmt: [16, u16('Record Format (RECFMT)')],
-  dlpf: [18, bits8({ allSubsystems: [0], portLocal: [1], extended: [2] }, 'Discovery Log Page Flags (DLPF)')],
+  dlpf: [18, bits8({ extended: [0], portLocal: [1], allSubsystems: [2] }, 'Discovery Log Page Flags (DLPF)')],
   rsvd19: [19, reserved(1)],
   tdlpl: [20, u32('Total Discovery Log Page Length (TDLPL), bytes')],
   rsvd24: [24, reserved(1000)],
 });
+
+/** Log Specific Parameter (LSP) of the Get Log Page that asks: bits. */
+export const DiscoveryLsp = { extended: 1, portLocal: 2, allSubsystems: 4 } as const;
 
 /** Transport Type (TRTYPE). */
 export const Trtype = { Rdma: 1, FibreChannel: 2, Tcp: 3, Loop: 254 } as const;
