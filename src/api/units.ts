@@ -15,9 +15,9 @@ export function parseSize(text: string): number | undefined {
   return Number.isSafeInteger(bytes) ? bytes : undefined;
 }
 
-/** `1 GiB`, `1.5 KiB`, `700 B`: at most three digits after the point, and no more than are there. */
-export function formatSize(bytes: number): string {
+/** `1 GiB`, `1.5 KiB`, `700 B`: at most so many digits after the point, and no more than are there. */
+export function formatSize(bytes: number, digits = 3): string {
   let power = 0;
   while (power < NAMES.length - 1 && bytes >= 1024 ** (power + 1)) power++;
-  return `${Number((bytes / 1024 ** power).toFixed(3))} ${NAMES[power] ?? 'B'}`;
+  return `${Number((bytes / 1024 ** power).toFixed(digits))} ${NAMES[power] ?? 'B'}`;
 }

@@ -3,6 +3,10 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { NvmeError } from '../api/error.ts';
+import { addBench } from './bench.ts';
+import { addData } from './data.ts';
+import { addDiscover } from './discover.ts';
+import { addIdentify } from './identify.ts';
 import { addTargetd } from './targetd.ts';
 
 /** 0: done; 1: the operation failed; 2: wrong flags or configuration, nothing was tried. */
@@ -35,6 +39,10 @@ Exit codes: 0 done, 1 the operation failed, 2 wrong flags or configuration.
 Errors are one line on stderr; NVMETCP_DEBUG=1 adds where they come from.`,
     );
   addTargetd(program);
+  addDiscover(program);
+  addIdentify(program);
+  addData(program);
+  addBench(program);
   return program;
 }
 
@@ -48,7 +56,9 @@ function report(command: string, error: unknown): number {
   process.stderr.write(`nvmetcp ${command}: ${oneLine(message)}\n`);
   if (process.env['NVMETCP_DEBUG'] === '1' && error instanceof Error)
     process.stderr.write(`${error.stack ?? ''}\n`);
-  return command === 'targetd' && error instanceof NvmeError ? USAGE : 1;
+  // The daemon does nothing before all of its flags and state are known to work.
+  const usage = error instanceof NvmeError && (command === 'targetd' || error.code === 'EINVAL');
+  return usage ? USAGE : 1;
 }
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

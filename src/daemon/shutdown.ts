@@ -47,8 +47,8 @@ export class Shutdown {
     if (this.#begun) this.#force(`a second ${signal}`);
     else {
       const connections = this.#target.ports.reduce((sum, port) => sum + port.connections.size, 0);
-      const more = connections > 0 ? `; a second ${signal} does not wait for them` : '';
-      this.#log('info', `${signal}: stops, ${connections} connections to finish${more}`);
+      const more = `, connections to finish: ${connections}; a second ${signal} does not wait for them`;
+      this.#log('info', `${signal}: stops${connections > 0 ? more : ''}`);
       this.#begin(signal);
     }
   }
