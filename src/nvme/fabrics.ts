@@ -11,7 +11,10 @@ const fabrics = {
   fctype: [4, u8('Fabrics Command Type (FCTYPE)')],
 } as const;
 
-export const FabricsSqe = struct('FabricsSqe', 64, { ...fabrics, rest: [5, bytes(59, 'the rest of the command')] });
+export const FabricsSqe = struct('FabricsSqe', 64, {
+  ...fabrics,
+  rest: [5, bytes(59, 'the rest of the command')],
+});
 
 /** Section 6.3. */
 export const Connect = struct('Connect', 64, {

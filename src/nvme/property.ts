@@ -24,11 +24,39 @@ export const PROPERTY_SIZE: ReadonlyMap<number, 4 | 8> = new Map([
 export const Cap = struct('Cap', 8, {
   mqes: [0, u16('Maximum Queue Entries Supported (MQES), 0’s based')],
   low: [2, bits16({ cqr: [0], ams: [1, 2], to: [8, 15] })],
-  high: [4, bits32({ dstrd: [0, 3], nssrs: [4], css: [5, 12], bps: [13], cps: [14, 15], mpsmin: [16, 19], mpsmax: [20, 23], pmrs: [24], cmbs: [25], nsss: [26], crwms: [27], crims: [28] })],
+  high: [
+    4,
+    bits32({
+      dstrd: [0, 3],
+      nssrs: [4],
+      css: [5, 12],
+      bps: [13],
+      cps: [14, 15],
+      mpsmin: [16, 19],
+      mpsmax: [20, 23],
+      pmrs: [24],
+      cmbs: [25],
+      nsss: [26],
+      crwms: [27],
+      crims: [28],
+    }),
+  ],
 });
 
 export const Cc = struct('Cc', 4, {
-  cc: [0, bits32({ en: [0], css: [4, 6], mps: [7, 10], ams: [11, 13], shn: [14, 15], iosqes: [16, 19], iocqes: [20, 23], crime: [24] })],
+  cc: [
+    0,
+    bits32({
+      en: [0],
+      css: [4, 6],
+      mps: [7, 10],
+      ams: [11, 13],
+      shn: [14, 15],
+      iosqes: [16, 19],
+      iocqes: [20, 23],
+      crime: [24],
+    }),
+  ],
 });
 export const Csts = struct('Csts', 4, {
   csts: [0, bits32({ rdy: [0], cfs: [1], shst: [2, 3], nssro: [4], pp: [5], st: [6] })],

@@ -134,7 +134,11 @@ const featureRest = {
   cdw15: [60, u32('Command Dword 15')],
 } as const;
 /** Base 2.1, section 5.1.25. */
-export const SetFeatures = struct('SetFeatures', 64, { ...features, sv: [43, bits8({ sv: [7] })], ...featureRest });
+export const SetFeatures = struct('SetFeatures', 64, {
+  ...features,
+  sv: [43, bits8({ sv: [7] })],
+  ...featureRest,
+});
 /** Base 2.1, section 5.1.11. */
 export const GetFeatures = struct('GetFeatures', 64, {
   ...commonSqe,
@@ -153,7 +157,10 @@ export const Abort = struct('Abort', 64, {
 });
 
 /** Asynchronous Event Request and Keep Alive carry nothing of their own; Base 2.1, sections 5.1.2 and 5.1.14. */
-export const AsyncEventRequest = struct('AsyncEventRequest', 64, { ...commonSqe, rsvd40: [40, reserved(24)] });
+export const AsyncEventRequest = struct('AsyncEventRequest', 64, {
+  ...commonSqe,
+  rsvd40: [40, reserved(24)],
+});
 export const KeepAlive = struct('KeepAlive', 64, { ...commonSqe, rsvd40: [40, reserved(24)] });
 
 /** The first eight bytes are the same in every command. */

@@ -91,7 +91,11 @@ const NAMES = new Map<number, string>(
 /** `LBA Out Of Range (080h, DNR)`. */
 export function statusName(status: number): string {
   const code = statusCode(status);
-  const known = NAMES.get(code)?.replace('Lba', 'LBA').replace('Sgl', 'SGL').replace('Aer', 'AER').replace('Ana', 'ANA');
+  const known = NAMES.get(code)
+    ?.replace('Lba', 'LBA')
+    .replace('Sgl', 'SGL')
+    .replace('Aer', 'AER')
+    .replace('Ana', 'ANA');
   const digits = `${code.toString(16).padStart(3, '0')}h`;
   return `${known ?? 'status'} (${digits}${isDnr(status) ? ', DNR' : ''})`;
 }

@@ -94,6 +94,7 @@ export class Queue implements Waiter {
         H2CData.cccid.offset,
         `H2CData with CCCID ${H2CData.cccid.get(header, 0)}, not ${command.cid}`,
       );
+    if (dataLength === 0) throw invalidField(H2CData.datal.offset, 'H2CData without data');
     const offset = H2CData.datao.get(header, 0);
     if (offset !== command.received || offset + dataLength > command.granted)
       throw new ProtocolFault(

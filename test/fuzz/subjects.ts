@@ -21,6 +21,7 @@ import type { Role } from '../../src/pdu/pdus.ts';
 import { STRUCTURES } from '../layout/structures.ts';
 import { CAPTURES, captured, connections, type CapturedPdu } from '../vectors/vectors.ts';
 import { mutate, pieces, type Dice } from './random.ts';
+import { fuzzTarget } from './target.ts';
 
 export interface Subject {
   readonly name: string;
@@ -367,4 +368,5 @@ export const SUBJECTS: readonly Subject[] = [
   names,
   conversation,
   captures,
+  { name: 'target', run: fuzzTarget },
 ];

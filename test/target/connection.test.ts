@@ -264,6 +264,12 @@ void t.test('H2CData against its R2T', (t) => {
     faults(t, world, io, Fes.OutOfRange);
     t.end();
   });
+  void t.test('H2CData without data is an invalid field', (t) => {
+    const { world, io, cid, r2t } = start();
+    io.h2c(cid, r2t.ttag, 0, new Uint8Array(0), false);
+    faults(t, world, io, Fes.InvalidHeaderField, H2CData.datal.offset);
+    t.end();
+  });
   void t.test('another CCCID than the R2T had is an invalid field', (t) => {
     const { world, io, cid, r2t } = start();
     io.h2c(cid + 1, r2t.ttag, 0, new Uint8Array(64 * 512));
