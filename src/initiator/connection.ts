@@ -117,9 +117,7 @@ export class Connection implements PduHandler, TransportEvents {
       this.#attempt = undefined;
       if (transport !== undefined) this.#connected(transport);
       else if (this.state.is('connecting'))
-        this.#never(
-          failure(error?.code ?? 'EIO', `${this.#address()}: ${error?.message ?? 'not connected'}`),
-        );
+        this.#never(failure(error?.code ?? 'EIO', error?.message ?? 'not connected'));
     });
   }
 
@@ -192,9 +190,10 @@ export class Connection implements PduHandler, TransportEvents {
     if (this.state.is('lost', 'ended')) return;
     if (first) this.#log('info', 'connection lost', { why: 'transport error', error });
     this.state.to('lost', 'transport error');
+    // The owner is told before the commands end, so that nobody sends them this way again.
+    if (first) this.owner.connectionLost(failure('ECONNRESET', `${this.#address()} ${reason}`));
     this.#sender?.abandon();
     this.queue.fail();
-    if (first) this.owner.connectionLost(failure('ECONNRESET', `${this.#address()} ${reason}`));
     this.settle();
   }
 
@@ -287,8 +286,8 @@ export class Connection implements PduHandler, TransportEvents {
       this.#close('protocol fault');
     });
     this.#transport!.end();
-    this.queue.close();
     this.owner.connectionLost(why);
+    this.queue.close();
   }
 
   /** A command's time is over: the controller, or the way to it, does not work any more. */
@@ -308,13 +307,14 @@ export class Connection implements PduHandler, TransportEvents {
     this.#log(why === 'closed by the controller' ? 'info' : 'warn', 'connection ends', { why });
     this.#close(why);
     this.owner.connectionLost(reason);
+    this.queue.close();
   }
 
   /** Never connected: nothing was sent, and there is nothing to wait for. */
   #never(why: Failure): void {
     this.state.to('ended', 'not connected');
-    this.queue.fail();
     this.owner.connectionLost(why);
+    this.queue.fail();
     this.owner.connectionEnded();
   }
 
@@ -326,7 +326,10 @@ export class Connection implements PduHandler, TransportEvents {
       this.state.to('ended', why);
       this.queue.fail();
       this.owner.connectionEnded();
-    } else if (this.#listening) this.#close(why);
+    } else if (this.#listening) {
+      this.#close(why);
+      this.queue.close();
+    }
   }
 
   /**
@@ -337,7 +340,6 @@ export class Connection implements PduHandler, TransportEvents {
     const inFlight = this.queue.busy || this.sender.pending > 0;
     this.#current = undefined;
     this.state.to('closing', why);
-    this.queue.close();
     if (inFlight) this.#transport!.reset();
     else this.#transport!.close();
   }

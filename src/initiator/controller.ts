@@ -255,6 +255,7 @@ export class Controller implements ConnectionOwner {
       return;
     }
     this.#goneWaiters.push(done);
+    if (this.state.is('deleting')) return;
     const reason = failure('ECANCELED', why === 'disconnected' ? 'disconnected' : 'the host stops');
     this.#delete(why, reason, this.state.is('live'));
   }

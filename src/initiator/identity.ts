@@ -41,7 +41,7 @@ export function resolveIdentity(
   // A place that names only one half is completed from that half, so that the two never come from different places.
   for (const [place, source] of [
     ['/etc/nvme', etc],
-    ['the state folder', persisted],
+    ['this host’s own', persisted],
   ] as const) {
     const known = complete(trimmed(source.hostnqn), trimmed(source.hostid));
     if (known === undefined) continue;

@@ -74,7 +74,9 @@ export class FakeController {
   maxQueues = 64;
   readyAfter = 0;
   namespaces: FakeNamespace[] = [{ nsid: 1, blocks: 8192, ids: { uuid: UUID } }];
-  /** What was written, by the offset of its first byte; the rest reads as zeroes. */
+  /** Answers to Identify by CNS, instead of the right ones. */
+  readonly pages = new Map<number, Uint8Array>();
+  /** The first namespace's bytes. */
   readonly disk = new Uint8Array(8192 * BLOCK);
   /** Asynchronous Event Requests that wait. */
   readonly events: FakeCommand[] = [];
@@ -173,7 +175,8 @@ export class FakeController {
   #adminCommand(opcode: number, command: FakeCommand): void {
     const { on, view, cid } = command;
     if (opcode === AdminOpcode.Identify) {
-      const answer = this.identified(Identify.cns.get(view, 0), Identify.nsid.get(view, 0));
+      const cns = Identify.cns.get(view, 0);
+      const answer = this.pages.get(cns) ?? this.identified(cns, Identify.nsid.get(view, 0));
       if (answer === undefined) on.respond(cid, 0x4002);
       else {
         on.data(cid, answer);
