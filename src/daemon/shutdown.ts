@@ -23,17 +23,39 @@ export class Shutdown {
   #begun = false;
   #forced = false;
   #timer: Timer | undefined = undefined;
+  #unwatch: () => void = () => undefined;
 
-  /** Listens to signals and faults from here on. */
   constructor(env: NodeEnv, target: Target, listeners: Listeners) {
     this.#env = env;
     this.#target = target;
     this.#listeners = listeners;
     this.finished = new Promise((resolve) => (this.#finish = resolve));
-    for (const signal of SIGNALS) process.on(signal, () => this.#signal(signal));
+  }
+
+  /** Signals, and exceptions that nobody caught, from here on. Ends with the process, or with `atOnce`. */
+  watch(): void {
     const fault = (error: unknown): void => this.#fault(error);
+    const signal = (name: string): void => this.stop(name);
+    for (const name of SIGNALS) process.on(name, signal);
     process.on('uncaughtException', fault);
     process.on('unhandledRejection', fault);
+    this.#unwatch = () => {
+      for (const name of SIGNALS) process.off(name, signal);
+      process.off('uncaughtException', fault);
+      process.off('unhandledRejection', fault);
+    };
+  }
+
+  /** The first call stops in order, the second one does not wait any more. */
+  stop(why: string): void {
+    if (this.#begun) {
+      this.#force(`a second ${why}`);
+      return;
+    }
+    const connections = this.#target.ports.reduce((sum, port) => sum + port.connections.size, 0);
+    const more = `, connections to finish: ${connections}; a second ${why} does not wait for them`;
+    this.#log('info', `${why}: stops${connections > 0 ? more : ''}`);
+    this.#begin(why);
   }
 
   /** Ends what could not start. */
@@ -41,16 +63,7 @@ export class Shutdown {
     if (!this.#begun) this.#begin('it could not start');
     this.#force('it could not start');
     await this.finished;
-  }
-
-  #signal(signal: string): void {
-    if (this.#begun) this.#force(`a second ${signal}`);
-    else {
-      const connections = this.#target.ports.reduce((sum, port) => sum + port.connections.size, 0);
-      const more = `, connections to finish: ${connections}; a second ${signal} does not wait for them`;
-      this.#log('info', `${signal}: stops${connections > 0 ? more : ''}`);
-      this.#begin(signal);
-    }
+    this.#unwatch();
   }
 
   #begin(why: string): void {

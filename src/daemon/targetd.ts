@@ -42,27 +42,60 @@ export interface TargetdOptions {
 
 const DEFAULT_SIZE = 1024 ** 3;
 
+export interface RunningTargetd {
+  readonly parts: TargetParts;
+  /** What it is, and the commands that connect to it. */
+  readonly hello: string;
+  /** Resolves with the exit code when it has stopped. */
+  readonly finished: Promise<number>;
+  /** Stops in order. */
+  stop(why: string): void;
+}
+
 /** Runs until a signal comes. The result is the exit code; rejects with an NvmeError when it cannot start. */
 export async function targetd(options: TargetdOptions): Promise<number> {
+  const write = (line: string): void => void process.stderr.write(line);
+  const running = await startTargetd(options, write, (shutdown) => shutdown.watch());
+  process.stdout.write(running.hello);
+  return running.finished;
+}
+
+/** `log` gets the lines; `watch` is called before anybody listens, to say what ends the daemon besides `stop`. */
+export async function startTargetd(
+  options: TargetdOptions,
+  log: (line: string) => void,
+  watch: (shutdown: Shutdown) => void = () => undefined,
+): Promise<RunningTargetd> {
   const { folder, nqn } = options;
   const wanted = listenAddresses(options.listen);
   checkHosts(options.hosts);
-  const logger = createLogger(options.logLevel, options.logFormat, (line) => process.stderr.write(line));
-  const parts = await assemble({ folder, nqn, logger });
+  const parts = await assemble({
+    folder,
+    nqn,
+    logger: createLogger(options.logLevel, options.logFormat, log),
+  });
   const { env, target } = parts;
   const listeners = new Listeners(env, target);
   const shutdown = new Shutdown(env, target, listeners);
   try {
+    watch(shutdown);
     await start(parts, listeners, options, wanted);
   } catch (error) {
     await shutdown.atOnce();
     await unlockFolder(env);
     throw error;
   }
-  process.stdout.write(hello(parts, options.command));
-  const clean = await shutdown.finished;
-  await unlockFolder(env);
-  return clean ? 0 : 1;
+  const finish = async (): Promise<number> => {
+    const clean = await shutdown.finished;
+    await unlockFolder(env);
+    return clean ? 0 : 1;
+  };
+  return {
+    parts,
+    hello: hello(parts, options.command),
+    finished: finish(),
+    stop: (why) => shutdown.stop(why),
+  };
 }
 
 async function start(
