@@ -12,9 +12,11 @@ const TYPES = [PduType.CapsuleResp, PduType.C2HData, PduType.R2T, PduType.C2HTer
 /** A PDU that is nearly right: mostly for a command that exists, mostly of the right shape. */
 function nearly(random: SeededRandom, command: FakeCommand): Uint8Array {
   const odd = (of: number): boolean => random.below(of) === 0;
-  const type = TYPES[random.below(odd(4) ? TYPES.length : 3)]!;
+  const { CapsuleResp, C2HData, R2T } = PduType;
+  const fits = command.name === 'Read' ? C2HData : command.name === 'Write' ? R2T : CapsuleResp;
+  const type = odd(3) ? TYPES[random.below(odd(4) ? TYPES.length : 3)]! : fits;
   const hlen = PDUS[type]?.hlen ?? 24;
-  const length = type === PduType.C2HData ? random.below(3) * 256 : 0;
+  const length = type === PduType.C2HData ? random.below(8) * 256 : 0;
   const bytes = new Uint8Array(hlen + length);
   const view = viewOf(bytes);
   bytes[0] = type;
@@ -22,7 +24,7 @@ function nearly(random: SeededRandom, command: FakeCommand): Uint8Array {
   bytes[2] = hlen;
   bytes[3] = length > 0 ? hlen : 0;
   view.setUint32(4, bytes.length, true);
-  const cid = odd(5) ? random.below(65_536) : command.cid;
+  const cid = odd(8) ? random.below(65_536) : command.cid;
   const number = (): number => (odd(4) ? random.u32() : random.below(8) * 256);
   if (type === PduType.CapsuleResp) {
     view.setUint16(20, cid, true);
