@@ -23,12 +23,13 @@ type Table = Readonly<Record<string, Field<unknown>>>;
 const LISTS: Readonly<
   Record<string, { readonly name: string; readonly fields: Readonly<Record<string, string>> }>
 > = {
-  lbaf: { name: 'lbafs', fields: { ms: 'ms', lbads: 'ds', rp: 'rp' } },
+  lbaf: { name: 'lbafs', fields: { ms: 'ms', lbads: 'ds', 'rp.rp': 'rp' } },
   psd: {
     name: 'psds',
     fields: {
       mp: 'max_power',
-      flags: 'flags',
+      'flags.mxps': 'max_power_scale',
+      'flags.nops': 'non-operational_state',
       enlat: 'entry_lat',
       exlat: 'exit_lat',
       rrt: 'read_tput',
@@ -36,17 +37,29 @@ const LISTS: Readonly<
       rwt: 'write_tput',
       rwl: 'write_lat',
       idlp: 'idle_power',
+      'ips.ips': 'idle_scale',
       actp: 'active_power',
+      'apw.apw': 'active_power_work',
+      'apw.aps': 'active_scale',
+      epfrt: 'emerg_power_fail_recover_time',
+      'scales.epfrts': 'emerg_power_fail_recover_scale',
+      fqvt: 'force_quiesce_vault_time',
+      'scales.fqvts': 'force_quiesce_vault_scale',
+      epfvt: 'emerg_power_fail_vault_time',
+      'epfvts.epfvts': 'emerg_power_fail_vault_scale',
     },
   },
 };
 
 /** A field as nvme-cli prints it: the number that is on the wire, a text without its padding, bytes as digits. */
-function raw(field: Field<unknown>, bytes: Uint8Array): Raw {
+function raw(name: string, field: Field<unknown>, bytes: Uint8Array): Raw {
   const value = field.decode(viewOf(bytes), 0);
   if (typeof value === 'string') return value.trimEnd();
   const wire = bytes.subarray(field.offset, field.offset + field.size);
-  if (value instanceof Uint8Array && wire.length > 4) return Buffer.from(wire).toString('hex');
+  if (value instanceof Uint8Array && wire.length > 4) {
+    const digits = Buffer.from(wire).toString('hex');
+    return name === 'fguid' ? digits.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-') : digits;
+  }
   const number = wire.reduceRight((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
   return number <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(number) : number;
 }
@@ -62,26 +75,24 @@ function rows(
     if (field.reserved || name === 'vs' || name === 'mi') continue;
     const list = LISTS[name];
     if (!list) {
-      result[name] = raw(field, bytes);
+      result[name] = raw(name, field, bytes);
       continue;
     }
     const items = field.decode(viewOf(bytes), 0) as readonly Record<string, unknown>[];
     result[list.name] = items
       .slice(0, counts[name] ?? 0)
       .map((item) =>
-        Object.fromEntries(
-          Object.entries(list.fields).map(([ours, theirs]) => [theirs, numberOf(item[ours])]),
-        ),
+        Object.fromEntries(Object.entries(list.fields).map(([ours, theirs]) => [theirs, partOf(item, ours)])),
       );
   }
   return result;
 }
 
-/** Of bits that are decoded into parts, the only part, or the parts. */
-function numberOf(value: unknown): unknown {
-  if (typeof value !== 'object' || value === null) return value;
-  const parts = Object.values(value);
-  return parts.length === 1 ? parts[0] : value;
+/** `path`: the name of a field, and behind a point that of a part of it. */
+function partOf(item: Readonly<Record<string, unknown>>, path: string): unknown {
+  const [name = '', part] = path.split('.');
+  const value = item[name];
+  return part === undefined ? value : (value as Readonly<Record<string, unknown>>)[part];
 }
 
 /** One row a line: the raw value, and what its bits or numbers mean where the table knows. */
@@ -103,7 +114,7 @@ function lines(table: Table, bytes: Uint8Array, shown: Readonly<Record<string, u
 
 const pairs = (item: unknown): string =>
   Object.entries(item as object)
-    .map(([name, value]) => `${name} ${typeof value === 'object' ? JSON.stringify(value) : String(value)}`)
+    .map(([name, value]) => `${name} ${String(value)}`)
     .join(', ');
 
 async function idCtrl(flags: Flags): Promise<void> {
