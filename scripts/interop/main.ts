@@ -1,0 +1,107 @@
+/** `npm run interop`: this package against real Linux kernels. */
+import { mkdirSync, readdirSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { imageOf } from './image.ts';
+import { type Options, USAGE, UsageError, parseOptions } from './options.ts';
+import { preparePackages } from './packages.ts';
+import { type Result, Runner, sizeOf } from './runner.ts';
+import type { Scenario } from './scenario.ts';
+import { SCENARIOS } from './scenarios/index.ts';
+import { LabError, run, say } from './tool.ts';
+
+/** Compiled, this file is dist/scripts/interop/main.js. */
+const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
+
+const CI = ['1', 'true'].includes(process.env['CI'] ?? '');
+
+function cacheFolder(): string {
+  const base = process.env['XDG_CACHE_HOME'];
+  return join(base === undefined || base === '' ? join(homedir(), '.cache') : base, 'nvmetcp', 'interop');
+}
+
+function chosen({ only, full }: Options): Scenario[] {
+  for (const name of only)
+    if (!SCENARIOS.some((scenario) => scenario.name === name))
+      throw new UsageError(`--only ${name}: there is no such scenario; --list shows them`);
+  if (only.length > 0) return SCENARIOS.filter(({ name }) => only.includes(name));
+  return SCENARIOS.filter((scenario) => full || scenario.full !== true);
+}
+
+function list(): void {
+  const width = Math.max(...SCENARIOS.map(({ name }) => name.length));
+  for (const direction of new Set(SCENARIOS.map((scenario) => scenario.direction))) {
+    say(`${direction}:`);
+    for (const { name, shows, full } of SCENARIOS.filter((scenario) => scenario.direction === direction))
+      say(`  ${name.padEnd(width)}  ${shows}${full === true ? ' (full set)' : ''}`);
+  }
+}
+
+function table(results: readonly Result[]): string {
+  const rows = [
+    ['scenario', 'direction', 'kernel', 'result', 'time'],
+    ...results.map(({ scenario, kernel, reason, ms }) => [
+      scenario.name,
+      scenario.direction,
+      kernel,
+      reason === undefined ? 'passed' : 'FAILED',
+      `${(ms / 1000).toFixed(1)} s`,
+    ]),
+  ];
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  return rows
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column]!))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}
+
+/** The exit code. */
+async function main(): Promise<number> {
+  const options = parseOptions(process.argv.slice(2));
+  if (options.help) {
+    say(USAGE);
+    return 0;
+  }
+  if (options.list) {
+    list();
+    return 0;
+  }
+  const scenarios = chosen(options);
+  // Nothing is skipped silently there: what is missing is installed, or this fails.
+  preparePackages(options.install || CI);
+  const cache = cacheFolder();
+  mkdirSync(cache, { recursive: true });
+  say(run('qemu-system-x86_64', ['--version']).split('\n')[0] ?? '');
+  const images = options.kernels.map((kernel) => ({
+    kernel,
+    image: imageOf(kernel, cache, options.rebuild),
+  }));
+  const bytes = sizeOf(cache, readdirSync(cache, { recursive: true, encoding: 'utf8' }));
+  say(`cache: ${cache}, ${Math.round(bytes / 1e6)} MB; it may be deleted at any time`);
+  if (options.build) return 0;
+
+  const results: Result[] = [];
+  for (let i = 0; i < options.times; i++)
+    for (const { kernel, image } of images) {
+      const runner = new Runner({ kernel, image, full: options.full, root: ROOT, folder: cache });
+      results.push(...(await runner.run(scenarios)));
+    }
+  const failed = results.filter(({ reason }) => reason !== undefined).length;
+  say(`\n${table(results)}\n`);
+  say(`interop: ${results.length - failed} passed, ${failed} failed`);
+  return failed === 0 ? 0 : 1;
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  if (!(error instanceof UsageError || error instanceof LabError)) throw error;
+  process.stderr.write(`interop: ${error.message}\n`);
+  process.exitCode = 2;
+}
+process.exit();

@@ -1,0 +1,190 @@
+/** One kernel's share of a run: the guest is booted, and again when a scenario has ruined it; each scenario by itself. */
+import { existsSync, mkdirSync, rmSync, statSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { Context, within } from './context.ts';
+import { keep } from './failure.ts';
+import { type Accelerator, Guest, accelerator } from './guest.ts';
+import type { Image } from './image.ts';
+import type { Kernel } from './kernels.ts';
+import { GUEST_PORT } from './linux-target.ts';
+import type { Scenario } from './scenario.ts';
+import { LabError, say } from './tool.ts';
+
+export interface RunnerOptions {
+  readonly kernel: Kernel;
+  readonly image: Image;
+  readonly full: boolean;
+  /** The package: test/interop/guest is in it, and the compiled code in dist. */
+  readonly root: string;
+  /** For what is kept of failures, and, while it runs, the guest's files. */
+  readonly folder: string;
+}
+
+export interface Result {
+  readonly scenario: Scenario;
+  readonly kernel: string;
+  readonly ms: number;
+  /** Undefined: it passed. */
+  readonly reason: string | undefined;
+}
+
+const SECONDS = 120;
+
+export class Runner {
+  readonly #options: RunnerOptions;
+  #guest: Guest | undefined = undefined;
+  #forward = 0;
+  #accelerator: Accelerator = accelerator();
+  #boots = 0;
+  /** Takes what nobody caught. */
+  #uncaught: (error: unknown) => void = raise;
+
+  constructor(options: RunnerOptions) {
+    this.#options = options;
+  }
+
+  async run(scenarios: readonly Scenario[]): Promise<Result[]> {
+    const uncaught = (error: unknown): void => this.#uncaught(error);
+    process.on('uncaughtException', uncaught);
+    process.on('unhandledRejection', uncaught);
+    const results: Result[] = [];
+    try {
+      for (const scenario of scenarios) results.push(await this.#one(scenario));
+      return results;
+    } finally {
+      process.off('uncaughtException', uncaught);
+      process.off('unhandledRejection', uncaught);
+      await this.#guest?.stop();
+      rmSync(this.#runFolder, { recursive: true, force: true });
+    }
+  }
+
+  get #runFolder(): string {
+    return join(this.#options.folder, `run-${process.pid}`);
+  }
+
+  async #one(scenario: Scenario): Promise<Result> {
+    const { kernel, root, full, folder } = this.#options;
+    const guest = await this.#ready();
+    const context = new Context({
+      guest,
+      forward: this.#forward,
+      cli: join(root, 'dist/src/cli/main.js'),
+      full,
+    });
+    const started = Date.now();
+    let reason: string | undefined;
+    try {
+      await within(scenario.seconds ?? SECONDS, scenario.name, this.#guarded(scenario, context));
+    } catch (error) {
+      reason = why(error);
+    }
+    // Once more what everybody has to end with: after a failure, so that the next one finds a clean guest.
+    const stray: string[] = [];
+    this.#uncaught = (error) => stray.push(why(error));
+    const faults = [...(await context.close()), ...stray];
+    this.#uncaught = raise;
+    if (reason === undefined && faults.length > 0) reason = faults.join('\n');
+    if (reason !== undefined && guest.alive) {
+      const clean = await guest.step('tidy', 30).catch(() => undefined);
+      if (clean?.status !== 0) await guest.stop();
+    }
+    const complaints = guest.complaints();
+    if (complaints.length > 0)
+      reason = [reason, 'the kernel complained:', ...complaints.slice(0, 10)].filter(Boolean).join('\n');
+    const ms = Date.now() - started;
+    const mark = reason === undefined ? 'ok  ' : 'FAIL';
+    say(
+      `${mark} ${kernel.name.padEnd(5)} ${scenario.name.padEnd(18)} ${(ms / 1000).toFixed(1).padStart(6)} s`,
+    );
+    if (reason !== undefined) {
+      const name = `${new Date().toISOString().replaceAll(/[:.]/g, '-')}-${kernel.name}-${scenario.name}`;
+      const lines = keep({
+        folder: join(folder, 'failures', name),
+        reason,
+        console: guest.console,
+        journal: context.journal.lines,
+        wires: context.wires,
+        dump: join(root, 'dist/scripts/dump.js'),
+      });
+      for (const line of lines) say(`     ${line}`);
+      // A kernel that complained is not what the next scenario should be tested against.
+      if (complaints.length > 0) await guest.stop();
+    }
+    return { scenario, kernel: kernel.name, ms, reason };
+  }
+
+  /** The scenario with its end; an exception that nobody catches, in our target say, ends it too. */
+  #guarded(scenario: Scenario, context: Context): Promise<void> {
+    const broken = new Promise<never>((_, reject) => {
+      this.#uncaught = reject;
+    });
+    const all = async (): Promise<void> => {
+      await scenario.run(context);
+      await context.finish();
+    };
+    return Promise.race([all(), broken]);
+  }
+
+  /** The guest; booted when there is none. */
+  async #ready(): Promise<Guest> {
+    if (this.#guest?.alive === true) return this.#guest;
+    const folder = join(this.#runFolder, String(++this.#boots));
+    mkdirSync(folder, { recursive: true });
+    try {
+      this.#guest = await this.#boot(folder);
+    } catch (error) {
+      if (this.#accelerator === 'tcg' || !(error instanceof LabError)) throw error;
+      say(`KVM does not work here, going on without: ${error.message.split('\n')[0] ?? ''}`);
+      this.#accelerator = 'tcg';
+      this.#guest = await this.#boot(folder);
+    }
+    return this.#guest;
+  }
+
+  async #boot(folder: string): Promise<Guest> {
+    const { image, root } = this.#options;
+    const started = Date.now();
+    this.#forward = await freePort();
+    const guest = await Guest.boot({
+      image,
+      folder,
+      accelerator: this.#accelerator,
+      scripts: join(root, 'test/interop/guest'),
+      forwards: [{ from: this.#forward, to: GUEST_PORT }],
+    });
+    const seconds = ((Date.now() - started) / 1000).toFixed(1);
+    say(`Linux ${guest.release} is up after ${seconds} s (${this.#accelerator})`);
+    return guest;
+  }
+}
+
+function raise(error: unknown): never {
+  throw error;
+}
+
+function why(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  // Steps say all there is to say; a fault of the code needs its place.
+  const plain = error.constructor === Error && error.cause === undefined;
+  return plain ? error.message : (error.stack ?? error.message);
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
+    });
+  });
+}
+
+/** Bytes in a folder and below. */
+export function sizeOf(path: string, entries: readonly string[]): number {
+  return entries
+    .map((entry) => join(path, entry))
+    .reduce((sum, each) => sum + (existsSync(each) ? statSync(each).blocks * 512 : 0), 0);
+}

@@ -1,0 +1,172 @@
+# What the steps of a scenario are made of. Every function fails with a reason on its output.
+hostnqn=nqn.2014-08.org.nvmexpress:uuid:5c3f2a10-6c1e-4a53-9d5e-0a1b2c3d4e5f
+hostid=5c3f2a10-6c1e-4a53-9d5e-0a1b2c3d4e5f
+nvmet=/sys/kernel/config/nvmet
+
+fail() { echo "FAILED: $*"; exit 1; }
+
+# wait_for SECONDS COMMAND...: polls until the command succeeds.
+wait_for() {
+  local end=$((SECONDS + $1))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    [ $SECONDS -le $end ] || fail "waited in vain for: $*"
+    sleep 0.2
+  done
+}
+
+# ---- the kernel as host
+
+# connect NQN ADDRESS PORT [options of nvme connect]: prints the controller, nvme0.
+connect() {
+  local nqn=$1 address=$2 port=$3
+  shift 3
+  nvme connect -t tcp -n "$nqn" -a "$address" -s "$port" -q $hostnqn -I $hostid "$@" >/tmp/connect 2>&1 ||
+    fail "nvme connect $*: $(cat /tmp/connect)"
+  controller_at "$address" "$port" || fail "connected, and no controller"
+}
+
+# controller_at ADDRESS PORT
+controller_at() {
+  local each
+  for each in /sys/class/nvme/nvme*; do
+    if grep -qs "traddr=$1,trsvcid=$2" "$each/address"; then
+      basename "$each"
+      return 0
+    fi
+  done
+  return 1
+}
+
+# find_disk NQN NSID: the block device, if it is there.
+find_disk() {
+  local subsystem disk
+  for subsystem in /sys/class/nvme-subsystem/nvme-subsys*; do
+    [ "$(cat "$subsystem/subsysnqn" 2>/dev/null)" = "$1" ] || continue
+    for disk in "$subsystem"/nvme*n*; do
+      case ${disk##*/} in *c*n*) continue ;; esac
+      if [ -b "/dev/${disk##*/}" ] && [ "$(cat "$disk/nsid")" = "$2" ]; then
+        echo "/dev/${disk##*/}"
+        return 0
+      fi
+    done
+  done
+  return 1
+}
+
+# disk NQN [NSID]: waits for it, and prints it.
+disk() {
+  wait_for 20 find_disk "$1" "${2:-1}"
+  find_disk "$1" "${2:-1}"
+}
+
+disconnect() {
+  local said
+  said=$(nvme disconnect -n "$1" 2>&1) || fail "nvme disconnect: $said"
+  wait_for 20 no_controller "$1"
+}
+no_controller() { ! cat /sys/class/nvme/*/subsysnqn 2>/dev/null | grep -qxF "$1"; }
+
+# bytes DISK: its size. busybox's blockdev asks the kernel.
+bytes() { blockdev --getsize64 "$1"; }
+has_size() { [ "$(bytes "$1")" = "$2" ]; }
+
+# ---- data
+
+# verify DISK KIB [BLOCK_KIB [OFFSET_BLOCKS]]: random data, written and read back past the page cache.
+verify() {
+  local disk=$1 kib=$2 block=${3:-64} offset=${4:-0} sum read
+  dd if=/dev/urandom of=/tmp/verify bs=1k count="$kib" 2>/dev/null
+  sum=$(sha256sum </tmp/verify)
+  dd if=/tmp/verify of="$disk" bs="${block}k" seek="$offset" oflag=direct conv=fsync,notrunc 2>/tmp/dd ||
+    fail "dd to $disk: $(cat /tmp/dd)"
+  read=$(dd if="$disk" bs="${block}k" skip="$offset" count=$((kib / block)) iflag=direct 2>/dev/null | sha256sum)
+  rm /tmp/verify
+  [ "$sum" = "$read" ] || fail "$disk does not give back what was written ($kib KiB in blocks of $block)"
+}
+
+# is_zero DISK KIB [OFFSET_KIB]
+is_zero() {
+  local left
+  left=$(dd if="$1" bs=64k count=$(($2 / 64)) skip=$((${3:-0} / 64)) iflag=direct 2>/dev/null | tr -d '\0' | wc -c)
+  [ "$left" = 0 ] || fail "$1 reads $left bytes that are not zero"
+}
+
+# fio_verify DISK [options of fio]: writes and reads, and each block is checked against its crc32c.
+fio_verify() {
+  local disk=$1
+  shift
+  fio --name=verify --filename="$disk" --direct=1 --ioengine=libaio --rw=randrw --bs=4k --iodepth=16 \
+    --verify=crc32c --verify_fatal=1 --eta=never --output=/tmp/fio "$@" >/tmp/fio.err 2>&1 ||
+    fail "fio $*: $(cat /tmp/fio /tmp/fio.err | tail -15)"
+  grep -E 'IOPS=' /tmp/fio
+}
+
+# ---- the kernel as target
+
+# backing null|file MIB BLOCK_SIZE: prints the device or file, made anew.
+backing() {
+  local kind=$1 mib=$2 block=$3 at number
+  if [ "$kind" = file ]; then
+    at=$(mktemp /tmp/backing.XXXXXX)
+    truncate -s "${mib}M" "$at"
+    echo "$at"
+    return
+  fi
+  modprobe -q null_blk nr_devices=0
+  number=$(find /sys/kernel/config/nullb -mindepth 1 -maxdepth 1 -type d | wc -l)
+  at=/sys/kernel/config/nullb/nullb$number
+  mkdir "$at"
+  echo "$mib" >"$at/size"
+  echo "$block" >"$at/blocksize"
+  echo 0 >"$at/completion_nsec"
+  echo 1 >"$at/memory_backed"
+  echo 1 >"$at/discard"
+  echo 1 >"$at/power" || fail "null_blk"
+  echo "/dev/nullb$number"
+}
+
+# target NQN PORT BACKING: one subsystem with one namespace, on every address.
+target() {
+  local nqn=$1 port=$2 backing=$3
+  modprobe -q -a nvmet nvmet_tcp
+  mkdir "$nvmet/subsystems/$nqn" || fail "subsystem"
+  echo INTEROP1 >"$nvmet/subsystems/$nqn/attr_serial"
+  echo 1 >"$nvmet/subsystems/$nqn/attr_allow_any_host"
+  add_namespace "$nqn" 1 "$backing"
+  mkdir -p "$nvmet/ports/$port"
+  echo tcp >"$nvmet/ports/$port/addr_trtype"
+  echo ipv4 >"$nvmet/ports/$port/addr_adrfam"
+  echo 0.0.0.0 >"$nvmet/ports/$port/addr_traddr"
+  echo "$port" >"$nvmet/ports/$port/addr_trsvcid"
+  serve "$nqn" "$port"
+}
+
+# add_namespace NQN NSID BACKING
+add_namespace() {
+  local at=$nvmet/subsystems/$1/namespaces/$2
+  mkdir "$at" || fail "namespace $2"
+  printf %s "$3" >"$at/device_path"
+  case $3 in /dev/*) ;; *) echo 1 >"$at/buffered_io" ;; esac
+  echo 1 >"$at/enable" || fail "namespace $2 on $3"
+}
+
+# serve NQN PORT, unserve NQN PORT: the subsystem answers there, or does not any more.
+serve() { ln -s "$nvmet/subsystems/$1" "$nvmet/ports/$2/subsystems/$1" || fail "port $2"; }
+unserve() { rm "$nvmet/ports/$2/subsystems/$1" || fail "port $2"; }
+
+# ---- the end of every scenario
+
+tidy() {
+  local each
+  umount /mnt 2>/dev/null
+  nvme disconnect-all >/dev/null 2>&1
+  for each in "$nvmet"/ports/*/subsystems/*; do [ ! -L "$each" ] || rm "$each"; done
+  for each in "$nvmet"/subsystems/*/namespaces/*; do
+    [ ! -d "$each" ] || { echo 0 >"$each/enable" && rmdir "$each"; }
+  done
+  for each in "$nvmet"/ports/* "$nvmet"/subsystems/*; do [ ! -d "$each" ] || rmdir "$each"; done
+  for each in /sys/kernel/config/nullb/nullb*; do [ ! -d "$each" ] || { echo 0 >"$each/power" && rmdir "$each"; }; done
+  rm -f /tmp/*
+  [ -z "$(ls /sys/class/nvme 2>/dev/null)" ] || fail "controllers are left: $(ls /sys/class/nvme)"
+}
