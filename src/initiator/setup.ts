@@ -3,14 +3,14 @@
  * something and goes on with the answer; the first that fails ends the controller.
  */
 import { viewOf } from '../layout/struct.ts';
-import { ConnectData, ConnectInvalidResponse, ConnectResponse, Connect } from '../nvme/fabrics.ts';
+import { CNTLID_DYNAMIC, ConnectResponse } from '../nvme/fabrics.ts';
 import { FeatureId, NumberOfQueues } from '../nvme/features.ts';
 import { Cns, ControllerType, Csi, IdController } from '../nvme/identify.ts';
 import { NvmIdController } from '../nvme/identify-namespace.ts';
 import { Cap, Csts, Property } from '../nvme/property.ts';
-import { Status, statusCode, statusName } from '../nvme/status.ts';
-import { CNTLID_DYNAMIC } from '../nvme/fabrics.ts';
+import { statusName } from '../nvme/status.ts';
 import { AdminCommand } from './admin-command.ts';
+import { connectRefused, ioProblem } from './checks.ts';
 import * as commands from './commands.ts';
 import type { Connection } from './connection.ts';
 import type { Controller } from './controller.ts';
@@ -383,30 +383,4 @@ export class Setup {
       },
     );
   }
-}
-
-type Identified = NonNullable<Controller['identified']>;
-
-/** What Linux asks of an I/O controller (NVMe Base 2.1, section 5.1.13.2.1; TCP Transport 1.1, section 3.7). */
-function ioProblem(id: Identified): string | undefined {
-  if (id.kas === 0) return 'KAS 0, but keep-alive is mandatory';
-  if (id.ioccsz < 4) return `IOCCSZ ${id.ioccsz}, but a command has four 16-byte units`;
-  if (id.iorcsz < 1) return `IORCSZ ${id.iorcsz}, but a response has one 16-byte unit`;
-  if (id.icdoff !== 0) return `ICDOFF ${id.icdoff}, which is not supported`;
-  if (id.sgls.support === 0) return 'SGLs are not supported, but mandatory';
-  return undefined;
-}
-
-/** Says what a Connect did not like, as far as the answer tells (NVMe Base 2.1, section 6.3). */
-function connectRefused(qid: number, { status, dw0 }: Request): Failure {
-  const name = `Connect of ${qid === 0 ? 'the admin queue' : `queue ${qid}`}`;
-  if (statusCode(status) !== Status.ConnectInvalidParameters) return refused(name, status);
-  const answer = registerView(dw0);
-  const offset = ConnectInvalidResponse.ipo.get(answer, 0);
-  const inData = ConnectInvalidResponse.iattr.data.get(answer, 0) === 1;
-  const fields: Record<string, { offset: number; label: string }> = inData
-    ? ConnectData.fields
-    : Connect.fields;
-  const field = Object.values(fields).find((each) => each.offset === offset);
-  return refused(name, status, field === undefined ? `offset ${offset}` : `it is about ${field.label}`);
 }

@@ -97,7 +97,6 @@ t.test('a controller with several command sets and version 2.0 is asked for them
   };
   world.up();
   t.strictSame(values, [0x460060, 0x460061]);
-  t.match(world.fake.log, ['q0 Property Get CRTO', 'q0 Identify 6', 'q0 Identify 8'].slice(0, 0));
   for (const wanted of ['q0 Property Get CRTO', 'q0 Identify 6', 'q0 Identify 8'])
     t.ok(world.fake.log.includes(wanted), wanted);
   t.end();
