@@ -1,5 +1,5 @@
 /** Log pages, one row per LID: each is built whole, then cut to what the host asked for (Base 2.1, section 5.1.12). */
-import { AnaState, encodeAnaLog } from '../nvme/ana-log.ts';
+import { AnaState, anaLogSize, encodeAnaLog } from '../nvme/ana-log.ts';
 import {
   CommandEffectsLog,
   FeatureEffectsLog,
@@ -72,16 +72,17 @@ export function logPages(tables: () => CommandTables): ReadonlyMap<number, LogPa
       LogId.Ana,
       {
         on: 'io',
-        build: ({ subsystem }, command) =>
-          encodeAnaLog(
-            {
-              chgcnt: 0,
-              groups: [
-                { agid: 1, chgcnt: 0, state: AnaState.Optimized, nsids: [...subsystem.namespaces.keys()] },
-              ],
-            },
-            (GetLogPage.cdw10.lsp.get(command.view, 0) & RGO) !== 0,
-          ),
+        build({ subsystem }, command) {
+          const nsids = [...subsystem.namespaces.keys()];
+          // As long as it may become: nvme-cli 2.3 reads that much, in pieces, whatever is in it.
+          const made = new Uint8Array(
+            anaLogSize(1, Math.max(nsids.length, subsystem.target.limits.namespaces)),
+          );
+          const groups = [{ agid: 1, chgcnt: 0, state: AnaState.Optimized, nsids }];
+          const groupsOnly = (GetLogPage.cdw10.lsp.get(command.view, 0) & RGO) !== 0;
+          made.set(encodeAnaLog({ chgcnt: 0, groups }, groupsOnly));
+          return made;
+        },
       },
     ],
     [
