@@ -1,5 +1,6 @@
 /** The public promise of the host side: `createHost`. */
 import { readFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { DiscoveryReader, type DiscoveryLog } from '../initiator/discovery.ts';
@@ -169,7 +170,7 @@ export class NvmeHost {
       options.hostnqn === undefined && options.hostid === undefined ? this.#options : options;
     this.#identity ??= this.#sources();
     const { etc, persisted, generated } = await this.#identity;
-    const result = resolveIdentity(asked, etc, persisted, generated);
+    const result = resolveIdentity(asked, etc, persisted, generated, uuidOfName);
     if ('problem' in result) throw invalid(result.problem);
     return result.identity;
   }
@@ -185,7 +186,7 @@ export class NvmeHost {
     const persisted = sourceOf(await answer<string>((done) => this.#env.store.read(IDENTITY, done)));
     if (persisted.hostnqn !== undefined || etc.hostnqn !== undefined || etc.hostid !== undefined)
       return { etc, persisted, generated };
-    const made = resolveIdentity({}, {}, {}, generated);
+    const made = resolveIdentity({}, {}, {}, generated, uuidOfName);
     if (!('identity' in made)) throw invalid(made.problem);
     await answer((done) =>
       this.#env.store.write(IDENTITY, `${JSON.stringify(made.identity, undefined, 2)}\n`, (error) =>
@@ -232,4 +233,12 @@ export function createHost(options: HostOptions = {}): NvmeHost {
     const { code = 'EIO', message = String(error) } = error as { code?: string; message?: string };
     throw new NvmeError(`state folder: ${message}`, { code, cause: error });
   }
+}
+
+/** A UUID that is the same for the same name, and another for another (RFC 9562, version 5). */
+function uuidOfName(name: string): string {
+  const bytes = createHash('sha1').update('nvme-tcp host ').update(name).digest().subarray(0, 16);
+  bytes[6] = (bytes[6]! & 0x0f) | 0x50;
+  bytes[8] = (bytes[8]! & 0x3f) | 0x80;
+  return bytes.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 }

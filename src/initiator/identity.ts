@@ -29,13 +29,15 @@ const sameId = (a: string, b: string): boolean => a.toLowerCase() === b.toLowerC
 
 /**
  * What the options say; what they leave out comes from /etc/nvme/hostnqn and hostid, else from what was persisted,
- * else `generated`. An NQN that is made of a UUID brings its host identifier along; one that is not needs one.
+ * else `generated`. An NQN that is made of a UUID brings its host identifier along; for another `derive` makes one,
+ * the same each time.
  */
 export function resolveIdentity(
   options: IdentitySource,
   etc: IdentitySource,
   persisted: IdentitySource,
   generated: string,
+  derive: (hostnqn: string) => string,
 ): IdentityResult {
   const asked = { hostnqn: trimmed(options.hostnqn), hostid: trimmed(options.hostid) };
   // A place that names only one half is completed from that half, so that the two never come from different places.
@@ -43,7 +45,7 @@ export function resolveIdentity(
     ['/etc/nvme', etc],
     ['this host’s own', persisted],
   ] as const) {
-    const known = complete(trimmed(source.hostnqn), trimmed(source.hostid));
+    const known = complete(trimmed(source.hostnqn), trimmed(source.hostid), derive);
     if (known === undefined) continue;
     if ('problem' in known) {
       // What is there is broken, but nobody asked for it.
@@ -58,11 +60,15 @@ export function resolveIdentity(
       (asked.hostid !== undefined && sameId(asked.hostid, known.identity.hostid));
     if (mine) return known;
   }
-  return complete(asked.hostnqn, asked.hostid) ?? complete(undefined, generated)!;
+  return complete(asked.hostnqn, asked.hostid, derive) ?? complete(undefined, generated, derive)!;
 }
 
 /** A pair out of one or two halves; undefined: out of none. */
-function complete(hostnqn: string | undefined, hostid: string | undefined): IdentityResult | undefined {
+function complete(
+  hostnqn: string | undefined,
+  hostid: string | undefined,
+  derive: (hostnqn: string) => string,
+): IdentityResult | undefined {
   if (hostnqn === undefined && hostid === undefined) return undefined;
   if (hostid !== undefined && uuidBytes(hostid) === undefined)
     return problem(`hostid ${JSON.stringify(hostid)} is not a UUID`);
@@ -75,9 +81,7 @@ function complete(hostnqn: string | undefined, hostid: string | undefined): Iden
   if (bad !== undefined) return problem(`hostnqn ${bad}`);
   if (hostid !== undefined) return { identity: { hostnqn, hostid: hostid.toLowerCase() } };
   const inside = hostnqn.startsWith(UUID_NQN_PREFIX) ? hostnqn.slice(UUID_NQN_PREFIX.length) : '';
-  if (uuidBytes(inside) === undefined)
-    return problem(`hostnqn ${hostnqn} has no UUID in it to serve as host identifier: give a hostid too`);
-  return { identity: { hostnqn, hostid: inside.toLowerCase() } };
+  return { identity: { hostnqn, hostid: uuidBytes(inside) ? inside.toLowerCase() : derive(hostnqn) } };
 }
 
 /** The 1:1 rule between what is asked for and a pair that is known. */

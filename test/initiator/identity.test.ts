@@ -6,6 +6,7 @@ const B = 'aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee';
 const nqn = (uuid: string): string => `nqn.2014-08.org.nvmexpress:uuid:${uuid}`;
 const NAMED = 'nqn.2024-01.org.example:host1';
 const GENERATED = '99999999-8888-4777-8666-555555555555';
+const DERIVED = '77777777-8888-5777-8666-555555555555';
 type Source = Parameters<typeof resolveIdentity>[0];
 
 /** Options, /etc/nvme, persisted, and the pair that comes out of it, or the problem. */
@@ -37,7 +38,7 @@ const rows: [string, Source, Source, Source, [string, string] | RegExp][] = [
   ['hostid alone, of /etc/nvme', { hostid: A.toUpperCase() }, { hostnqn: NAMED, hostid: A }, {}, [NAMED, A]],
   ['hostid alone, unknown', { hostid: A }, { hostnqn: NAMED, hostid: B }, {}, [nqn(A), A]],
   ['hostid in capitals', { hostnqn: NAMED, hostid: B.toUpperCase() }, {}, {}, [NAMED, B]],
-  ['hostnqn without a UUID needs a hostid', { hostnqn: NAMED }, {}, {}, /give a hostid too/],
+  ['hostnqn without a UUID: one is derived from it', { hostnqn: NAMED }, {}, {}, [NAMED, DERIVED]],
   ['hostid that is none', { hostid: 'x' }, {}, {}, /not a UUID/],
   ['hostid that is zero', { hostid: '00000000-0000-0000-0000-000000000000' }, {}, {}, /all zero/],
   ['hostnqn that is none', { hostnqn: 'host' }, {}, {}, /nqn\./],
@@ -60,7 +61,7 @@ const rows: [string, Source, Source, Source, [string, string] | RegExp][] = [
 ];
 for (const [name, options, etc, persisted, expected] of rows)
   t.test(`identity: ${name}`, (t) => {
-    const result = resolveIdentity(options, etc, persisted, GENERATED);
+    const result = resolveIdentity(options, etc, persisted, GENERATED, () => DERIVED);
     if (expected instanceof RegExp) t.match(result, { problem: expected });
     else t.strictSame(result, { identity: { hostnqn: expected[0], hostid: expected[1] } });
     t.end();
