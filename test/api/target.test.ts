@@ -1,0 +1,185 @@
+// createTarget: what a program that embeds a target is promised. Real files and sockets.
+import * as fs from 'node:fs';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import t from 'tap';
+import { NvmeError, createHost, createTarget } from '../../src/api/index.ts';
+import { isSameFile } from '../../src/api/file-identity.ts';
+import {
+  type NamespaceEntry,
+  type TargetDocument,
+  formatDocument,
+  parseDocument,
+} from '../../src/api/target-document.ts';
+import { must } from '../../src/runtime/assert.ts';
+
+const MiB = 1024 * 1024;
+const LISTEN = ['127.0.0.1:0'];
+const HOSTNQN = 'nqn.2014-08.org.nvmexpress:uuid:11111111-2222-4333-8444-555555555555';
+
+t.test('namespaces come, grow and go while a host is connected', async (t) => {
+  const file = join(t.testdir(), 'disk');
+  const target = await createTarget({ listen: LISTEN, namespaces: [{ memory: '1M' }] });
+  t.teardown(() => target.close({ force: true }));
+  const [traddr, trsvcid] = must(target.addresses[0], 'it listens').split(':');
+  const host = createHost({ hostnqn: HOSTNQN });
+  t.teardown(() => host.close());
+  const subsystem = await host.connect({ traddr: traddr ?? '', trsvcid, subnqn: target.nqn });
+  const [controller] = subsystem.controllers;
+  const listed = () => must(controller, 'it is connected').listNamespaces();
+  t.same(await listed(), [1]);
+
+  const added = await target.addNamespace({ file, size: MiB, blockSize: 4096, nsid: 5 });
+  t.match(added, { nsid: 5, path: file, size: MiB, blockSize: 4096, readOnly: false });
+  t.same(await listed(), [1, 5]);
+  t.match(await target.resize(5, '2M'), { size: 2 * MiB });
+  t.equal((await must(controller, 'it is connected').identifyNamespace(5)).value.nsze, 512);
+  fs.truncateSync(file, 4 * MiB);
+  t.match(await target.refresh(5), { size: 4 * MiB });
+  await target.removeNamespace(5);
+  t.same(await listed(), [1]);
+  t.ok(fs.existsSync(file), 'the file stays');
+  t.match(await target.addNamespace({ file }), { nsid: 2, size: 4 * MiB }, 'and is not locked any more');
+
+  await t.rejects(target.addNamespace({ file }), { code: 'EBUSY' });
+  await t.rejects(target.removeNamespace(9), { code: 'ENOENT' });
+  await t.rejects(target.resize(2, 1000), { code: 'EINVAL' });
+  await t.rejects(target.resize(1, MiB), { code: 'ENOTSUP' });
+  fs.renameSync(file, `${file}.moved`);
+  await t.rejects(target.resize(2, MiB), { code: 'ENOTSUP', message: /is not its file/ });
+  await host.close();
+  await Promise.all([target.close(), target.close()]);
+  await t.rejects(target.addNamespace({ memory: MiB }), { code: 'ESHUTDOWN' });
+});
+
+t.test('LIFE.10 with a state folder identities are constant, without one they are not', async (t) => {
+  const state = t.testdir();
+  const namespaces = [{ file: join(state, 'a'), size: MiB }, { memory: MiB }];
+  const seen = [];
+  for (let i = 0; i < 2; i++) {
+    const target = await createTarget({ listen: LISTEN, state, serial: 'S1', namespaces });
+    seen.push({ nqn: target.nqn, uuid: target.namespaces[0]?.uuid });
+    await t.rejects(createTarget({ listen: LISTEN, state }), { code: 'EBUSY' }, 'the folder is locked');
+    await target.close();
+  }
+  t.same(seen[0], seen[1]);
+  await t.rejects(createTarget({ listen: LISTEN, state, serial: 'S2' }), {
+    code: 'EINVAL',
+    message: /its serial is S1, not S2/,
+  });
+  const without = await createTarget({ listen: LISTEN, namespaces });
+  t.not(without.nqn, seen[0]?.nqn);
+  t.not(without.namespaces[0]?.uuid, seen[0]?.uuid);
+  await without.close();
+});
+
+t.test('what cannot start leaves nothing behind', async (t) => {
+  const state = t.testdir({ folder: {} });
+  const namespaces = [{ file: join(state, 'a'), size: MiB }];
+  const rows: [string, Parameters<typeof createTarget>[0]][] = [
+    ['EINVAL', { listen: ['nowhere'] }],
+    ['EINVAL', { listen: LISTEN, nqn: 'x' }],
+    ['EINVAL', { listen: LISTEN, serial: 'a serial number that is long' }],
+    ['EINVAL', { listen: LISTEN, model: '\u00e9' }],
+    ['EINVAL', { listen: LISTEN, hosts: [''] }],
+    ['EISDIR', { listen: LISTEN, namespaces: [...namespaces, { file: join(state, 'folder') }] }],
+    ['EADDRNOTAVAIL', { listen: ['192.0.2.1:4420'] }],
+  ];
+  for (const [code, options] of rows) {
+    const error: unknown = await createTarget({ ...options, state }).catch((thrown: unknown) => thrown);
+    t.ok(error instanceof NvmeError);
+    t.match(error, { code });
+  }
+  t.notOk(fs.existsSync(join(state, 'a')));
+  const target = await createTarget({ listen: LISTEN, state, namespaces });
+  t.match(target.namespaces, [{ nsid: 1 }]);
+  await target.close();
+});
+
+const hex = (length: number) => fc.stringMatching(new RegExp(`^[0-9a-f]{${length}}$`));
+const entry = fc
+  .record({
+    nsid: fc.integer({ min: 1, max: 0xfffffffe }),
+    uuid: fc.tuple(hex(8), hex(4), hex(4), hex(4), hex(12)).map((parts) => parts.join('-')),
+    path: fc.string().map((path) => `/${path}`),
+    fileId: fc.tuple(fc.nat(), fc.nat()).map((pair) => pair.join(':')),
+    born: fc.bigInt({ min: 1n, max: 2n ** 63n }).map(String),
+    blockSize: fc.constantFrom(512, 4096),
+    readOnly: fc.boolean(),
+  })
+  .filter(({ uuid }) => !/^[0-]*$/.test(uuid));
+const document = fc.record({
+  version: fc.constant(1 as const),
+  nqn: fc.constant(HOSTNQN),
+  serial: fc.stringMatching(/^[!-~]{1,20}$/),
+  model: fc.stringMatching(/^[!-~]{1,40}$/),
+  listen: fc.constant(['127.0.0.1:4420', '[::1]:0']),
+  namespaces: fc.uniqueArray(entry, {
+    maxLength: 4,
+    comparator: (a, b) =>
+      a.nsid === b.nsid || a.path === b.path || a.uuid === b.uuid || a.fileId === b.fileId,
+  }),
+});
+
+t.test('the state document reads back as written, and anything else is a RangeError', (t) => {
+  fc.assert(
+    fc.property(document, (value) => {
+      const text = formatDocument(value);
+      return JSON.stringify(parseDocument(text)) === JSON.stringify(value);
+    }),
+  );
+  const spoiled = fc.tuple(
+    document,
+    fc.constantFrom('version', 'nqn', 'serial', 'model', 'listen', 'namespaces', 'hosts'),
+    fc.jsonValue(),
+  );
+  fc.assert(
+    fc.property(spoiled, ([value, key, nonsense]) => {
+      try {
+        parseDocument(JSON.stringify({ ...value, [key]: nonsense }));
+        return true;
+      } catch (error) {
+        return error instanceof RangeError;
+      }
+    }),
+  );
+  const good: TargetDocument = must(fc.sample(document, { numRuns: 1, seed: 1 })[0], 'one');
+  const [one] = fc.sample(entry, { numRuns: 1, seed: 1 });
+  for (const key of ['nsid', 'uuid', 'path', 'fileId'] as const) {
+    const [first, second] = fc.sample(entry, { numRuns: 2, seed: 2 });
+    const twice = {
+      ...must(second, 'two'),
+      [key]: must(first, 'one')[key],
+      ...(key === 'fileId' && { born: first?.born }),
+    };
+    const text = JSON.stringify({ ...good, namespaces: [first, twice] });
+    t.throws(() => parseDocument(text), { message: new RegExp(`two of them have the ${key}`) });
+  }
+  t.throws(() => parseDocument(JSON.stringify({ ...good, namespaces: [{ ...one, path: 'a' }] })), {
+    message: /namespaces\[0\]\.path is not an absolute path/,
+  });
+  t.end();
+});
+
+t.test('which file is the same one: a row each', (t) => {
+  const known: NamespaceEntry = {
+    nsid: 1,
+    uuid: '',
+    path: '/a',
+    fileId: '8:1',
+    born: '5',
+    blockSize: 512,
+    readOnly: false,
+  };
+  const { born: made, ...unborn } = known;
+  t.equal(made, '5');
+  t.ok(isSameFile(known, { fileId: '8:1', born: '5' }));
+  t.ok(isSameFile(known, { fileId: '8:1' }), 'a file system that does not say');
+  t.ok(isSameFile(unborn, { fileId: '8:1', born: '5' }));
+  t.ok(isSameFile(known, { fileId: '9:1', born: '5' }), 'the device has another number since the restart');
+  t.notOk(isSameFile(known, { fileId: '8:1', born: '6' }), 'the inode number was given to another file');
+  t.notOk(isSameFile(unborn, { fileId: '9:1', born: '5' }));
+  t.notOk(isSameFile(known, { fileId: '8:2', born: '5' }));
+  t.notOk(isSameFile(known, { fileId: 'block:8:1', born: '5' }));
+  t.end();
+});
