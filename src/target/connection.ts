@@ -286,7 +286,7 @@ export class Connection implements PduHandler, TransportEvents {
     this.#settling = true;
     this.#backPressure();
     const state = this.state.now;
-    if (this.queue.executing === 0 && state !== 'ready' && state !== 'initializing') this.#finish();
+    if (this.queue.executing === 0 && !this.#taking && state !== 'ended') this.#finish();
     this.#settling = false;
   }
 
