@@ -1,0 +1,171 @@
+/** A client: keeps a few I/Os under way on the heads of its host, and tells the oracle what it asked and was told. */
+import type { Connection as TargetConnection } from '../../src/target/connection.ts';
+import type { Head } from '../../src/initiator/head.ts';
+import { Io, type IoKind } from '../../src/initiator/io.ts';
+import type { HostMachine } from './host-machine.ts';
+import type { Op } from './oracle.ts';
+import type { Plan } from './plan.ts';
+import type { SimRandom } from './random.ts';
+import type { NamespaceState } from './target-machine.ts';
+import type { Wire } from './wire.ts';
+import type { World } from './world.ts';
+
+/** A client that finds no disk so often gives up one I/O of its plan. */
+const PATIENCE = 20;
+
+/** An I/O under way. */
+export interface Outstanding {
+  readonly op: Op;
+  readonly io: Io;
+  readonly client: string;
+  readonly namespace: NamespaceState;
+}
+
+export class Client {
+  readonly world: World;
+  readonly name: string;
+  readonly host: HostMachine;
+  readonly #plan: Plan;
+  readonly #random: SimRandom;
+  /** I/Os that are not begun yet, and loops that still run. */
+  #left: number;
+  running = 0;
+  #misses = 0;
+
+  constructor(world: World, name: string, host: HostMachine, ios: number, plan: Plan) {
+    this.world = world;
+    this.name = name;
+    this.host = host;
+    this.#plan = plan;
+    this.#random = world.random.fork(name);
+    this.#left = ios;
+  }
+
+  start(): void {
+    for (let i = 0; i < this.#plan.depth; i++) {
+      this.running++;
+      this.#later(0);
+    }
+  }
+
+  /** The next I/O of one loop comes after a while that makes the traffic as long as planned. */
+  #later(more: number): void {
+    const { clients, depth, ios, duration } = this.#plan;
+    const think = Math.floor((duration * 1000 * clients * depth) / ios);
+    this.world.clock.after(`${this.name} thinks`, more + this.#random.below(2 * think + 1), () =>
+      this.#next(),
+    );
+  }
+
+  #next(): void {
+    if (this.#left <= 0) {
+      this.running--;
+      return;
+    }
+    const namespace = this.#random.pick(this.world.namespaces);
+    const head = this.host.head(namespace.plan.nqn, namespace.plan.nsid);
+    if (head === undefined || head.paths.length === 0 || head.blocks === 0) {
+      if (++this.#misses % PATIENCE === 0) this.#left--;
+      this.#later(50_000);
+      return;
+    }
+    this.#left--;
+    const kind = this.#kind();
+    const size = Math.min(head.blocks, namespace.oracle.blocks);
+    const blocks = kind === 'flush' ? 0 : 1 + this.#random.below(Math.min(size, this.#plan.ioBlocks));
+    const slba = kind === 'flush' ? 0 : this.#random.below(size - blocks + 1);
+    const fua = (kind === 'write' || kind === 'zeroes') && this.#random.oneIn(this.#plan.fuaOneIn);
+    this.#submit(namespace, head, kind, slba, blocks, fua);
+  }
+
+  #kind(): IoKind {
+    const { flushOneIn, eraseOneIn } = this.#plan;
+    if (this.#random.oneIn(flushOneIn)) return 'flush';
+    if (this.#random.oneIn(eraseOneIn)) return this.#random.pick(['zeroes', 'deallocate']);
+    return this.#random.oneIn(2) ? 'read' : 'write';
+  }
+
+  #submit(
+    namespace: NamespaceState,
+    head: Head,
+    kind: IoKind,
+    slba: number,
+    blocks: number,
+    fua: boolean,
+  ): void {
+    const io = submitIo(this.world, this.name, namespace, head, { kind, slba, blocks, fua }, (op, ended) => {
+      const excuses = this.host.excuses(this.world.machineOf(namespace));
+      namespace.oracle.end(op, ended.status, this.world.clock.micros, excuses, ended.abandoned);
+      this.#later(ended.status === 0 ? 0 : 20_000);
+    });
+    if (!io.over && this.#random.oneIn(this.#plan.abandonOneIn)) {
+      const micros = this.#random.below(20_000);
+      this.world.clock.after(`${this.name} gives up`, micros, () => io.abandon());
+    }
+  }
+}
+
+/** Sends one I/O and has the oracle know of it; `ended` is called once. */
+export function submitIo(
+  world: World,
+  client: string,
+  namespace: NamespaceState,
+  head: Head,
+  what: { kind: IoKind; slba: number; blocks: number; fua: boolean },
+  ended: (op: Op, io: Io) => void,
+): Io {
+  const { kind, slba, blocks, fua } = what;
+  const id = world.nextOp();
+  const op = namespace.oracle.begin(id, kind, slba, blocks, fua, world.clock.micros);
+  world.trace.note(`${kind} begins #${id} ${namespace.oracle.name}`, client, slba, blocks);
+  let calls = 0;
+  const done = (): void => {
+    if (++calls > 1) {
+      world.violation('ONCE', `${kind} #${id} of ${client} ended twice`, [client, `#${id} `]);
+      return;
+    }
+    world.outstanding.delete(outstanding);
+    world.trace.note(`${kind} ends #${id} ${namespace.oracle.name}`, client, io.status);
+    ended(op, io);
+  };
+  const io = new Io({ ioDone: done }, kind, {
+    slba,
+    blocks,
+    fua,
+    // A read lands in two buffers, as a caller's list of them may be.
+    buffers:
+      op.data.length === 0
+        ? []
+        : [op.data.subarray(0, 512), op.data.subarray(512)].filter(({ length }) => length > 0),
+    ranges: kind === 'deallocate' ? [{ slba, blocks }] : [],
+    deallocate: kind === 'zeroes' && id % 2 === 0,
+  });
+  const outstanding: Outstanding = { op, io, client, namespace };
+  world.outstanding.add(outstanding);
+  head.submit(io);
+  op.single = io.running.length <= 1;
+  const { change } = op;
+  if (change !== undefined) {
+    const wires = wiresOf(world, io);
+    change.over = () => calls > 0 && wires.every(isOver);
+  }
+  return io;
+}
+
+/** The connections that the commands of an I/O went by. */
+function wiresOf(world: World, io: Io): Wire[] {
+  const wires: Wire[] = [];
+  for (const { queue } of io.running) {
+    const transport = queue?.connection.transport;
+    const wire = transport && world.net.wireOf(transport.local, transport.remote);
+    if (wire !== undefined) wires.push(wire);
+  }
+  return wires;
+}
+
+/** Nothing of it executes on the target any more. */
+function isOver({ server }: Wire): boolean {
+  if (server.process.dead) return true;
+  const connection = server.events as TargetConnection | undefined;
+  return connection === undefined ? server.over : connection.state.is('ended');
+}

@@ -1,0 +1,155 @@
+/** What is done to a world while it works. A fault is plain data; `which` is taken modulo what there is. */
+import type { DiskFault } from './disk.ts';
+import type { SimRandom } from './random.ts';
+import type { World } from './world.ts';
+
+/** To one link. */
+const LINK = [
+  'cut',
+  'host side reset',
+  'target side reset',
+  'stall up',
+  'stall down',
+  'blackhole up',
+  'blackhole down',
+  'blackhole both',
+  'refuse connects',
+  'slow connects',
+  'corrupt',
+] as const;
+/** To one target. */
+const MACHINE = ['stop', 'kill', 'crash'] as const;
+/** To one disk. */
+const DISK: readonly DiskFault[] = [
+  'read EIO',
+  'read short',
+  'write EIO',
+  'write ENOSPC',
+  'sync EIO',
+  'punch ENOTSUP',
+];
+/** By an operator: a controller of a host, a namespace of a target, a size. */
+const OPERATOR = ['disconnect', 'toggle namespace', 'grow namespace'] as const;
+
+export type FaultKind =
+  (typeof LINK)[number] | (typeof MACHINE)[number] | DiskFault | (typeof OPERATOR)[number];
+
+export const FAULT_KINDS: readonly FaultKind[] = [...LINK, ...MACHINE, ...DISK, ...OPERATOR];
+
+export interface Fault {
+  readonly kind: FaultKind;
+  /** ms from the start; how long it lasts, where that means something. */
+  readonly at: number;
+  readonly ms: number;
+  readonly which: number;
+  /** Segments to damage, calls to fail. */
+  readonly count: number;
+}
+
+export function drawFault(random: SimRandom, kinds: readonly FaultKind[], duration: number): Fault {
+  return {
+    kind: random.pick(kinds),
+    at: random.below(duration),
+    ms: random.pick([1, 20, 500, 4000, 20_000]),
+    which: random.below(64),
+    count: random.between(1, 4),
+  };
+}
+
+export const faultText = ({ kind, at, ms, which, count }: Fault): string =>
+  `${kind} at ${at} ms, for ${ms} ms, on ${which}, ${count} times`;
+
+/** Does it, and undoes it when its time is over. */
+export function inject(world: World, fault: Fault): void {
+  world.trace.note(`fault: ${fault.kind}`, 'world', fault.which, fault.ms);
+  const { kind } = fault;
+  if ((LINK as readonly string[]).includes(kind)) injectLink(world, fault);
+  else if ((MACHINE as readonly string[]).includes(kind)) injectMachine(world, fault);
+  else if ((OPERATOR as readonly string[]).includes(kind)) operate(world, fault);
+  else {
+    const namespace = world.namespaces[fault.which % world.namespaces.length]!;
+    namespace.disk.arm(kind as DiskFault, fault.count);
+  }
+}
+
+function injectLink(world: World, { kind, which, ms, count }: Fault): void {
+  const { clock } = world;
+  const links = [...world.net.links.values()];
+  const link = links[which % links.length];
+  if (link === undefined) return;
+  world.disturb(link.name.split('→')[0]!);
+  const later = (undo: () => void): void =>
+    void clock.after(`${link.name}: the end of ${kind}`, ms * 1000, undo);
+  const wires = [...link.wires];
+  const wire = wires[which % (wires.length || 1)];
+  switch (kind) {
+    case 'cut':
+      for (const each of wires) {
+        each.client.gone('ECONNRESET: cut');
+        each.server.gone('ECONNRESET: cut');
+      }
+      return;
+    case 'host side reset':
+      wire?.client.gone('ECONNRESET: injected');
+      return;
+    case 'target side reset':
+      wire?.server.gone('ECONNRESET: injected');
+      return;
+    case 'stall up':
+      link.stall('up', ms * 1000);
+      return;
+    case 'stall down':
+      link.stall('down', ms * 1000);
+      return;
+    case 'refuse connects':
+      link.refusing = true;
+      later(() => {
+        link.refusing = false;
+      });
+      return;
+    case 'slow connects':
+      link.connectDelay = ms * 1000;
+      later(() => {
+        link.connectDelay = 0;
+      });
+      return;
+    case 'corrupt':
+      link.corrupt[which % 2 === 0 ? 'up' : 'down'] += count;
+      return;
+    default:
+      for (const direction of ['up', 'down'] as const)
+        if (kind.endsWith('both') || kind.endsWith(direction)) {
+          link.setBlackhole(direction, true);
+          later(() => link.setBlackhole(direction, false));
+        }
+  }
+}
+
+function injectMachine(world: World, { kind, which, ms }: Fault): void {
+  const machine = world.targets[which % world.targets.length]!;
+  world.disturb(machine.name);
+  const startAgain = (): void =>
+    void world.clock.after(`${machine.name} starts again`, ms * 1000, () => machine.start());
+  if (kind === 'stop') machine.stop(startAgain);
+  else {
+    if (kind === 'kill') machine.kill();
+    else machine.crash();
+    startAgain();
+  }
+}
+
+function operate(world: World, { kind, which, count }: Fault): void {
+  if (kind === 'disconnect') {
+    const ways = world.hosts.flatMap((host) => host.ways.map((way) => ({ host, way })));
+    const { host, way } = ways[which % ways.length]!;
+    world.disturb(host.name);
+    host.disconnect(way);
+    return;
+  }
+  const namespace = world.namespaces[which % world.namespaces.length]!;
+  const machine = world.machineOf(namespace);
+  // A path that goes, or is of another size for a moment, cannot be used.
+  world.disturb(machine.name);
+  if (kind === 'toggle namespace') machine.toggle(namespace);
+  else machine.grow(namespace, count * 4);
+}

@@ -1,0 +1,131 @@
+/** One open file on a simulated disk, for one process. */
+import { assert } from '../../src/runtime/assert.ts';
+import type { FileIo, IoDone, IoError } from '../../src/runtime/ports.ts';
+import type { MachineClock } from './clock.ts';
+import { Access, type SimDisk } from './disk.ts';
+
+const injected = (call: string, code: string): IoError => ({ code, message: `${call}: ${code}, injected` });
+
+export class SimFile implements FileIo {
+  readonly disk: SimDisk;
+  readonly id: string;
+  readonly path: string;
+  readonly readOnly = false;
+  size: number;
+  readonly #process: MachineClock;
+  #open = true;
+
+  /** Made by `SimDisk.open`. */
+  constructor(disk: SimDisk, process: MachineClock) {
+    this.disk = disk;
+    this.id = this.path = disk.name;
+    this.size = disk.seen.size;
+    this.#process = process;
+  }
+
+  get canPunch(): boolean {
+    return this.disk.options.canPunch;
+  }
+
+  readNow(offset: number, into: Uint8Array): number {
+    const { disk } = this;
+    assert(this.#open, 'the file is open');
+    if (!disk.random.oneIn(disk.options.residentOneIn)) return -1;
+    disk.accesses.delete(disk.begin(new Access(offset, into.length)));
+    return disk.seen.read(offset, into);
+  }
+
+  /** The first half is read early and the second late: a change in between would be seen by half. */
+  read(offset: number, into: Uint8Array, done: (error: IoError | undefined, bytes: number) => void): void {
+    const { disk } = this;
+    const access = disk.begin(new Access(offset, into.length));
+    const half = into.length >> 1;
+    disk.seen.read(offset, into.subarray(0, half));
+    this.#later('read', 0, () => {
+      disk.accesses.delete(access);
+      if (disk.strikes('read EIO')) done(injected('read', 'EIO'), 0);
+      else if (disk.strikes('read short')) done(undefined, half);
+      else done(undefined, half + disk.seen.read(offset + half, into.subarray(half)));
+    });
+  }
+
+  /** The parts are looked at early and late: whoever changes them before the answer is found out. */
+  write(offset: number, parts: readonly Uint8Array[], done: IoDone): void {
+    const length = parts.reduce((sum, part) => sum + part.length, 0);
+    this.#change('write', offset, length, done, () => {
+      const bytes = new Uint8Array(length);
+      let at = 0;
+      for (const part of parts) {
+        bytes.set(part, at);
+        at += part.length;
+      }
+      return bytes;
+    });
+  }
+
+  punch(offset: number, length: number, done: IoDone): void {
+    if (!this.canPunch || this.disk.strikes('punch ENOTSUP'))
+      this.#process.defer(() => done(injected('punch', 'ENOTSUP')));
+    else this.#change('punch', offset, length, done, () => undefined);
+  }
+
+  zero(offset: number, length: number, done: IoDone): void {
+    this.punch(offset, length, done);
+  }
+
+  #change(
+    call: string,
+    offset: number,
+    length: number,
+    done: IoDone,
+    take: () => Uint8Array | undefined,
+  ): void {
+    const { disk } = this;
+    assert(this.#open, 'the file is open');
+    assert(offset + length <= disk.seen.size, 'a change stays inside');
+    const access = disk.begin(new Access(offset, length, take));
+    disk.startChange(access);
+    this.#later(call, 0, () => {
+      const code = disk.strikes('write EIO') ? 'EIO' : disk.strikes('write ENOSPC') ? 'ENOSPC' : undefined;
+      disk.endChange(access, code === undefined ? 'whole' : 'half');
+      done(code === undefined ? undefined : injected(call, code));
+    });
+  }
+
+  sync(done: IoDone): void {
+    const { disk } = this;
+    const covered = [...disk.unsynced];
+    this.#later('sync', disk.options.syncLatency, () => {
+      const failed = disk.strikes('sync EIO');
+      disk.endSync(covered, failed);
+      done(failed ? injected('sync', 'EIO') : undefined);
+    });
+  }
+
+  refresh(done: IoDone): void {
+    this.#later('refresh', 0, () => {
+      this.size = this.disk.seen.size;
+      done(undefined);
+    });
+  }
+
+  close(done: IoDone): void {
+    assert(this.#open, 'a file is closed once');
+    this.#open = false;
+    this.disk.handles--;
+    this.#process.defer(() => done(undefined));
+  }
+
+  #later(call: string, more: number, fn: () => void): void {
+    const { disk } = this;
+    const process = this.#process;
+    const { latency, jitter } = disk.options;
+    const micros = latency + more + (jitter === 0 ? 0 : disk.random.below(jitter));
+    process.clock.after(`${disk.name}: ${call}`, micros, () => {
+      if (process.dead) return;
+      disk.trace.note(call, disk.name);
+      fn();
+      disk.onTouched();
+    });
+  }
+}

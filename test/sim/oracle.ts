@@ -1,0 +1,238 @@
+/**
+ * The oracle of one namespace: what its blocks may hold, what must have survived, and with which status an I/O may end.
+ * It knows only what the clients know, and the disk below.
+ */
+import { DNR, Status, statusName } from '../../src/nvme/status.ts';
+import type { IoKind } from '../../src/initiator/io.ts';
+import type { SimDisk } from './disk.ts';
+import { BlockHistory, type Change } from './history.ts';
+import { readStamp, stamp } from './stamp.ts';
+
+/** One I/O as its client sees it. */
+export interface Op {
+  readonly id: number;
+  readonly kind: IoKind;
+  readonly slba: number;
+  readonly blocks: number;
+  readonly fua: boolean;
+  /** What is written, or room for what is read. */
+  readonly data: Uint8Array;
+  readonly start: number;
+  readonly change: Change | undefined;
+  /** It went as one command. */
+  single: boolean;
+}
+
+/** What was done to the world so far, that may make an I/O fail. */
+export interface Excuses {
+  /** A network, process or administrative event may have cost this host a path. */
+  readonly path: boolean;
+  readonly corruption: boolean;
+  readonly removed: boolean;
+}
+
+export type Report = (rule: string, text: string, about: readonly string[]) => void;
+
+export class DiskOracle {
+  readonly name: string;
+  readonly disk: SimDisk;
+  readonly #report: Report;
+  readonly #blocks: BlockHistory[] = [];
+  /** Acknowledged changes that no flush has covered yet. */
+  #volatile: Change[] = [];
+  /** Changes that are under way, or whose outcome is unknown and still open. */
+  readonly #open = new Set<Change>();
+
+  constructor(name: string, disk: SimDisk, report: Report) {
+    this.name = name;
+    this.disk = disk;
+    this.#report = report;
+    this.grow();
+  }
+
+  get blockSize(): number {
+    return this.disk.options.blockSize;
+  }
+  get blocks(): number {
+    return this.#blocks.length;
+  }
+
+  /** The disk has become larger. */
+  grow(): void {
+    while (this.#blocks.length * this.blockSize < this.disk.seen.size)
+      this.#blocks.push(new BlockHistory(`${this.name} block ${this.#blocks.length}`));
+  }
+
+  // ---- I/O
+
+  begin(id: number, kind: IoKind, slba: number, blocks: number, fua: boolean, now: number): Op {
+    const data = new Uint8Array(kind === 'read' || kind === 'write' ? blocks * this.blockSize : 0);
+    let change: Change | undefined;
+    if (kind !== 'read' && kind !== 'flush') {
+      const value = kind === 'write' ? id : 0;
+      change = {
+        value,
+        name: `${kind} #${id}`,
+        start: now,
+        end: Infinity,
+        closes: Infinity,
+        durable: false,
+        never: false,
+      };
+      for (let i = 0; i < blocks; i++) {
+        this.#blocks[slba + i]!.begin(change);
+        if (kind === 'write')
+          stamp(data.subarray(i * this.blockSize, (i + 1) * this.blockSize), id, slba + i);
+      }
+      this.#open.add(change);
+    }
+    return { id, kind, slba, blocks, fua, data, start: now, change, single: false };
+  }
+
+  /** The I/O ended; `status` is what its client was told. */
+  end(op: Op, status: number, now: number, excuses: Excuses, abandoned: boolean): void {
+    if (status !== 0) this.#failed(op, status, now, excuses, abandoned);
+    else if (op.kind === 'read') this.#read(op, now);
+    else if (op.kind === 'flush') this.#flushed(op);
+    else this.#changed(op, now);
+  }
+
+  #about(op: Op): string[] {
+    return [this.name, this.disk.name, `#${op.id} `];
+  }
+
+  #read(op: Op, now: number): void {
+    for (let i = 0; i < op.blocks; i++) {
+      const block = this.#blocks[op.slba + i]!;
+      const value = readStamp(op.data.subarray(i * this.blockSize, (i + 1) * this.blockSize), op.slba + i);
+      if (typeof value === 'string')
+        this.#report('TORN', `read #${op.id} of ${block.name} saw ${value}`, this.#about(op));
+      else {
+        const wrong = block.read(value, op.start, now);
+        if (wrong !== undefined)
+          this.#report('LINEARIZABLE', `read #${op.id}: ${block.name}: ${wrong}`, [
+            ...this.#about(op),
+            `#${value} `,
+          ]);
+      }
+    }
+  }
+
+  #changed(op: Op, now: number): void {
+    const change = op.change!;
+    this.#open.delete(change);
+    // Deallocate is advice: acknowledged, it may still have done nothing (DISK.4).
+    if (op.kind === 'deallocate') change.closes = now;
+    else change.end = now;
+    for (let i = 0; i < op.blocks; i++) {
+      const wrong = this.#blocks[op.slba + i]!.acknowledged(change);
+      if (wrong !== undefined)
+        this.#report('LINEARIZABLE', `${this.#blocks[op.slba + i]!.name}: ${wrong}`, this.#about(op));
+    }
+    if (op.fua) {
+      change.durable = true;
+      this.#checkFua(op);
+    } else if (op.kind !== 'deallocate') this.#volatile.push(change);
+  }
+
+  /** DISK.1, DISK.6: what was acknowledged with FUA is not waiting for a sync. */
+  #checkFua(op: Op): void {
+    this.#checkFailed(op);
+    if (op.kind !== 'write') return;
+    const { unsynced, clock } = this.disk;
+    for (const { offset, length, bytes, at } of unsynced) {
+      const from = Math.max(offset, op.slba * this.blockSize);
+      if (bytes === undefined || from >= Math.min(offset + length, (op.slba + op.blocks) * this.blockSize))
+        continue;
+      const block = bytes.subarray(from - offset, from - offset + this.blockSize);
+      if (at < clock.micros && readStamp(block, from / this.blockSize) === op.id)
+        this.#report('DISK.1', `FUA write #${op.id} was acknowledged before it was synced`, this.#about(op));
+    }
+  }
+
+  /** DISK.1: what was complete before the flush began is not waiting for a sync. */
+  #flushed(op: Op): void {
+    this.#checkFailed(op);
+    const late = this.disk.unsynced.find(({ at }) => at < op.start);
+    if (late !== undefined)
+      this.#report(
+        'DISK.1',
+        `flush #${op.id} was acknowledged, but bytes ${late.offset}+${late.length} were not synced`,
+        this.#about(op),
+      );
+    this.#volatile = this.#volatile.filter((change) => {
+      if (change.end < op.start) change.durable = true;
+      return !change.durable;
+    });
+  }
+
+  #checkFailed(op: Op): void {
+    const { failedAt } = this.disk;
+    if (failedAt !== undefined && failedAt < op.start)
+      this.#report('DISK.2', `${op.kind} #${op.id} was called durable after a failed sync`, this.#about(op));
+  }
+
+  // ---- failures
+
+  #failed(op: Op, status: number, now: number, excuses: Excuses, abandoned: boolean): void {
+    const code = status & ~DNR;
+    if (!abandoned && !this.#excused(op, code, excuses))
+      this.#report(
+        'STATUS',
+        `${op.kind} #${op.id} on ${this.name} ended with ${statusName(status)}, and nothing explains it`,
+        this.#about(op),
+      );
+    const { change } = op;
+    if (change === undefined) return;
+    if (code === Status.HostPathError && op.single) change.never = true;
+    else if (code !== Status.HostPathError && code !== Status.AbortedByHost) change.closes = now;
+    if (change.never || change.closes !== Infinity) this.#open.delete(change);
+  }
+
+  /** Every status that a client may see, and what must have happened for it. */
+  #excused(op: Op, code: number, excuses: Excuses): boolean {
+    const { struck } = this.disk;
+    switch (code) {
+      case Status.HostPathError:
+      case Status.AbortedByHost:
+        return excuses.path;
+      case Status.TransientTransportError:
+        return excuses.corruption;
+      case Status.InvalidNamespace:
+        return excuses.removed;
+      case Status.UnrecoveredReadError:
+        return op.kind === 'read' && (struck.has('read EIO') || struck.has('read short'));
+      case Status.WriteFault:
+        return struck.has('write EIO') || struck.has('sync EIO');
+      case Status.CapacityExceeded:
+        return struck.has('write ENOSPC');
+      case Status.NamespaceWriteProtected:
+        return struck.has('sync EIO');
+      default:
+        return false;
+    }
+  }
+
+  // ---- what the world does
+
+  /** Looks for changes whose outcome is unknown and that cannot happen any more. */
+  closeUnknown(now: number): void {
+    for (const change of this.#open)
+      if (change.over?.() === true) {
+        change.closes = now;
+        this.#open.delete(change);
+      }
+  }
+
+  /** The target's process is gone: whatever was under way has happened or never will. */
+  targetEnded(now: number): void {
+    for (const change of this.#open) change.closes = now;
+    this.#open.clear();
+  }
+
+  /** Power was lost, after `targetEnded`. */
+  crashed(now: number): void {
+    for (const block of this.#blocks) block.crash(now);
+    this.#volatile = [];
+  }
+}

@@ -1,0 +1,166 @@
+/**
+ * One simulation, from its plan to its end: traffic under faults, healing, everything live again, every block read,
+ * perhaps a power cut, everything stopped, nothing left.
+ */
+import { statusName } from '../../src/nvme/status.ts';
+import { submitIo } from './client.ts';
+import { inject } from './faults.ts';
+import type { HostMachine } from './host-machine.ts';
+import type { Plan } from './plan.ts';
+import type { NamespaceState, TargetMachine } from './target-machine.ts';
+import { World, type Violation } from './world.ts';
+
+export interface Result {
+  /** Undefined: every rule held. */
+  readonly failure: Violation | undefined;
+  /** The same for the same plan, always and everywhere. */
+  readonly hash: string;
+  readonly ios: number;
+  readonly events: number;
+  /** Simulated seconds. */
+  readonly seconds: number;
+}
+
+/** Longer than any traffic lasts. */
+const TRAFFIC = 3_600_000;
+
+export function simulate(plan: Plan, listener?: (line: string) => void): Result {
+  const world = new World(plan, listener);
+  for (const phase of [traffic, heal, crash, stop]) if (!phase(world)) break;
+  const { clock, failure, ops, trace } = world;
+  return { failure, hash: trace.hash, ios: ops, events: clock.events, seconds: clock.micros / 1e6 };
+}
+
+function traffic(world: World): boolean {
+  const { plan, clock, clients } = world;
+  for (const target of world.targets) target.start();
+  for (const host of world.hosts) host.start();
+  for (const client of clients) client.start();
+  for (const fault of plan.faults)
+    clock.after(`fault: ${fault.kind}`, fault.at * 1000, () => {
+      if (!healing) inject(world, fault);
+    });
+  let healing = false;
+  const over = world.run('the traffic to end', TRAFFIC, () => clients.every(({ running }) => running === 0));
+  healing = true;
+  return over;
+}
+
+/** After healing everything is live within a bound, and each side knows the same of the other. */
+function heal(world: World): boolean {
+  world.heal();
+  return awaitLive(world) && readAll(world);
+}
+
+function awaitLive(world: World): boolean {
+  const { hosts, targets, bounds } = world;
+  const on = world.run('targets that are stopping to start', bounds.stop, () => {
+    for (const target of targets) {
+      if (target.state === 'off') target.start();
+      for (const namespace of target.namespaces) if (!namespace.exported) target.toggle(namespace);
+    }
+    return targets.every(
+      (target) => target.state === 'on' && target.namespaces.every(({ exported }) => exported),
+    );
+  });
+  if (!on) return false;
+  const waits = (): string | undefined => {
+    for (const host of hosts) if (!host.live) return `${host.name} to have every controller live`;
+    for (const host of hosts) {
+      const problem = headProblem(world, host);
+      if (problem !== undefined) return problem;
+    }
+    for (const target of targets) {
+      const problem = controllerProblem(world, target);
+      if (problem !== undefined) return problem;
+    }
+    return undefined;
+  };
+  return world.run(
+    () => `${waits() ?? ''} after healing`,
+    bounds.live,
+    () => waits() === undefined,
+  );
+}
+
+/** The host has a head of the right size, with all of its paths, for every namespace. */
+function headProblem(world: World, host: HostMachine): string | undefined {
+  for (const { plan, oracle } of world.namespaces) {
+    const head = host.head(plan.nqn, plan.nsid);
+    if (head?.blocks !== oracle.blocks)
+      return `${host.name} to see ${oracle.blocks} blocks of ${oracle.name}, not ${head?.blocks ?? 'none'}`;
+    const ways = host.ways.filter(({ nqn }) => nqn === plan.nqn).length;
+    const usable = head.paths.filter((path) => path.usable).length;
+    if (usable !== ways) return `${host.name} to have ${ways} paths to ${oracle.name}, not ${usable}`;
+  }
+  return undefined;
+}
+
+/** The target has the controllers and queues that the hosts have, and no more. */
+function controllerProblem(world: World, machine: TargetMachine): string | undefined {
+  for (const { nqn, controllers } of machine.target?.subsystems.values() ?? []) {
+    let known = 0;
+    for (const host of world.hosts)
+      for (const { target, nqn: theirs, controller } of host.ways) {
+        if (target !== machine || theirs !== nqn || controller === undefined) continue;
+        known++;
+        const queues = controllers.get(controller.cntlid)?.ioQueues.size;
+        if (queues !== controller.ioConnections.length)
+          return `${machine.name} to have ${controller.ioConnections.length} queues of ${host.name} ${controller.name}, not ${queues ?? 'no controller'}`;
+      }
+    if (known !== controllers.size)
+      return `${machine.name} to have ${known} controllers of ${nqn}, not ${controllers.size}`;
+  }
+  return undefined;
+}
+
+/** Every host reads every block. */
+function readAll(world: World): boolean {
+  for (const host of world.hosts)
+    for (const namespace of world.namespaces) readNamespace(world, host, namespace);
+  return world.run('the last reads to end', world.bounds.io, () => world.outstanding.size === 0);
+}
+
+function readNamespace(world: World, host: HostMachine, namespace: NamespaceState): void {
+  const { plan, oracle } = namespace;
+  const head = host.head(plan.nqn, plan.nsid)!;
+  const what = { kind: 'read', slba: 0, blocks: Math.min(oracle.blocks, 64), fua: false } as const;
+  submitIo(world, host.name, namespace, head, what, (op, { status }) => {
+    if (status === 0) {
+      const excuses = { path: false, corruption: false, removed: false };
+      oracle.end(op, 0, world.clock.micros, excuses, false);
+    } else
+      world.violation(
+        'HEALED',
+        `${host.name} cannot read ${oracle.name} after healing: ${statusName(status)}`,
+        [oracle.name],
+      );
+  });
+}
+
+/** The power is cut once more; what was durable is still there. */
+function crash(world: World): boolean {
+  if (!world.plan.crashAtEnd) return true;
+  for (const target of world.targets) {
+    world.disturb(target.name);
+    target.crash();
+    target.start();
+  }
+  return awaitLive(world) && readAll(world);
+}
+
+function stop(world: World): boolean {
+  const { hosts, targets, bounds } = world;
+  world.trace.note('stops', 'world');
+  let left = hosts.length + targets.length;
+  const gone = (): void => {
+    left--;
+  };
+  // Hosts and targets stop in any order.
+  const first = world.random.fork('stop').oneIn(2) ? targets : hosts;
+  for (const each of first) each.stop(gone);
+  for (const each of first === hosts ? targets : hosts) each.stop(gone);
+  const stopped = world.run('everything to stop', bounds.stop, () => left === 0);
+  if (stopped) world.checkAll();
+  return stopped && world.failure === undefined;
+}

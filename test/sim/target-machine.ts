@@ -1,0 +1,261 @@
+/**
+ * A machine with disks that runs a target. The process comes and goes: `stop` in order, `kill` at once, `crash` with the
+ * power; the disks and the state stay.
+ */
+import { crc32c } from '../../src/runtime/crc32c.ts';
+import type { Env, StateStore } from '../../src/runtime/ports.ts';
+import type { Limits } from '../../src/target/limits.ts';
+import { Target } from '../../src/target/target.ts';
+import type { Volume } from '../../src/storage/volume.ts';
+import { MachineClock } from './clock.ts';
+import type { SimDisk } from './disk.ts';
+import type { DiskOracle } from './oracle.ts';
+import type { World } from './world.ts';
+
+export const TCP_PORT = 4420;
+
+export interface NamespacePlan {
+  readonly nqn: string;
+  readonly nsid: number;
+  readonly blockSize: number;
+}
+
+/** A namespace as the machine keeps it, whether or not a process runs. */
+export interface NamespaceState {
+  readonly plan: NamespacePlan;
+  readonly uuid: string;
+  readonly disk: SimDisk;
+  readonly oracle: DiskOracle;
+  /** The operator wants it exported. */
+  exported: boolean;
+  /** Its volume, in the process that runs. */
+  volume: Volume | undefined;
+}
+
+export class TargetMachine {
+  readonly world: World;
+  readonly name: string;
+  /** When each of them is there, microseconds after the first start. */
+  readonly addresses: readonly { readonly host: string; readonly from: number }[];
+  readonly namespaces: NamespaceState[] = [];
+  readonly #limits: Partial<Limits>;
+  readonly #documents = new Map<string, string>();
+  #starts = 0;
+  process: MachineClock | undefined = undefined;
+  target: Target | undefined = undefined;
+  state: 'off' | 'on' | 'stopping' = 'off';
+  /** Namespaces were taken away at some time. */
+  removed = 0;
+
+  constructor(
+    world: World,
+    name: string,
+    addresses: readonly { readonly host: string; readonly from: number }[],
+    limits: Partial<Limits>,
+  ) {
+    this.world = world;
+    this.name = name;
+    this.addresses = addresses;
+    this.#limits = limits;
+  }
+
+  // ---- the process
+
+  start(): void {
+    if (this.state !== 'off') return;
+    const { world } = this;
+    world.trace.note('starts', this.name, ++this.#starts);
+    world.net.powerOn(this.name);
+    for (const { disk, oracle } of this.namespaces) {
+      // A disk whose sync failed is taken to pieces by the operator: what was not stable is gone.
+      if (disk.failedAt === undefined) continue;
+      disk.crash();
+      oracle.crashed(world.clock.micros);
+    }
+    const process = new MachineClock(world.clock, this.name);
+    this.process = process;
+    this.state = 'on';
+    const target = new Target(this.#env(process), this.#limits);
+    this.target = target;
+    for (const nqn of new Set(this.namespaces.map(({ plan }) => plan.nqn)))
+      target.addSubsystem({ nqn, serial: this.name, model: 'simulated' });
+    for (const namespace of this.namespaces) if (namespace.exported) this.#export(namespace);
+    for (const { host, from } of this.addresses) {
+      const listen = (): void => {
+        if (this.target === target && this.state === 'on')
+          target.listen({ host, port: TCP_PORT }, (error) => {
+            if (error !== undefined) world.violation('SIM', `${host}: ${error.message}`, [this.name]);
+          });
+      };
+      if (from <= world.clock.micros) listen();
+      else world.clock.after(`${host} appears`, from - world.clock.micros, listen);
+    }
+  }
+
+  #env(process: MachineClock): Env {
+    const { world } = this;
+    const unused = (): never => {
+      throw new Error('the simulator opens disks itself');
+    };
+    return {
+      clock: process,
+      random: world.random.fork(`${this.name} ${this.#starts}`),
+      net: world.net.port(process),
+      files: { open: unused, memory: unused },
+      store: documentStore(process, this.#documents),
+      crypto: { crc32c },
+      trace: world.trace.port(this.name),
+    };
+  }
+
+  /** In order; `done` is called when nothing is left of the process. */
+  stop(done: () => void): void {
+    const { process, target, world } = this;
+    if (this.state !== 'on' || process === undefined || target === undefined) {
+      done();
+      return;
+    }
+    world.trace.note('stops', this.name);
+    this.state = 'stopping';
+    let over = false;
+    const deadline = world.clock.after(`${this.name} must have stopped`, world.bounds.stop * 1000, () => {
+      if (!over && this.process === process)
+        world.violation('STOP', `${this.name} has not stopped after ${world.bounds.stop} ms`, [this.name]);
+    });
+    target.stop(() => {
+      over = true;
+      deadline.cancel();
+      if (this.process !== process) return;
+      // The last callbacks of this turn come first.
+      world.clock.after(`${this.name} exits`, 1, () => {
+        if (this.process !== process) return;
+        this.#checkLeft(process, target);
+        this.#ended(false);
+        done();
+      });
+    });
+  }
+
+  /** The process dies where it stands; what is in the page cache stays. */
+  kill(): void {
+    if (this.process === undefined) return;
+    this.world.trace.note('is killed', this.name);
+    this.#ended(false);
+  }
+
+  /** The power goes, and with it what was not synced. */
+  crash(): void {
+    const running = this.process !== undefined;
+    this.world.trace.note('crashes', this.name);
+    if (running) this.#ended(true);
+    for (const { disk, oracle } of this.namespaces) {
+      disk.crash();
+      oracle.crashed(this.world.clock.micros);
+    }
+  }
+
+  #ended(silent: boolean): void {
+    const process = this.process!;
+    process.kill();
+    this.world.net.ended(process, silent);
+    for (const namespace of this.namespaces) {
+      namespace.volume = undefined;
+      namespace.disk.processEnded();
+      namespace.oracle.targetEnded(this.world.clock.micros);
+    }
+    this.process = undefined;
+    this.target = undefined;
+    this.state = 'off';
+  }
+
+  // ---- namespaces
+
+  #export(namespace: NamespaceState): void {
+    const { plan, uuid, disk } = namespace;
+    const target = this.target!;
+    const subsystem = target.find(plan.nqn)!;
+    const made = target.addNamespace(subsystem, disk.open(this.process!), {
+      nsid: plan.nsid,
+      uuid,
+      blockSize: plan.blockSize,
+      readOnly: false,
+    });
+    namespace.volume = made.volume;
+  }
+
+  /** The operator takes a namespace away, or gives it back. */
+  toggle(namespace: NamespaceState): void {
+    if (this.state === 'stopping') return;
+    const { plan } = namespace;
+    if (namespace.exported) {
+      this.world.trace.note('removes a namespace', this.name, plan.nsid);
+      this.removed++;
+      namespace.exported = false;
+      this.target?.find(plan.nqn)?.remove(plan.nsid);
+      namespace.volume?.close(() => {
+        namespace.volume = undefined;
+      });
+    } else {
+      // The file is locked until its last operation is over.
+      if (namespace.volume !== undefined) return;
+      this.world.trace.note('adds a namespace', this.name, plan.nsid);
+      namespace.exported = true;
+      if (this.target !== undefined) this.#export(namespace);
+    }
+  }
+
+  /** The operator makes a disk larger. */
+  grow(namespace: NamespaceState, blocks: number): void {
+    const { disk, oracle, plan } = namespace;
+    disk.resize(disk.seen.size + blocks * plan.blockSize);
+    oracle.grow();
+    if (this.state === 'on' && namespace.exported) namespace.volume?.refresh(() => undefined);
+  }
+
+  // ---- checks
+
+  invariants(): void {
+    const { target } = this;
+    if (target === undefined) return;
+    target.invariants();
+    let promised = 0;
+    for (const { connections } of target.ports)
+      for (const { queue } of connections) promised += queue.granted + queue.capsuleSpace;
+    if (promised !== target.writeBudget.used || promised > target.writeBudget.limit)
+      this.world.violation(
+        'MEMORY',
+        `${this.name} promised ${promised} bytes of write data; its budget says ${target.writeBudget.used} of ${target.writeBudget.limit}`,
+        [this.name],
+      );
+  }
+
+  #checkLeft(process: MachineClock, target: Target): void {
+    const { net } = this.world;
+    const left = [
+      ...[...process.timers].map(({ name }) => `timer ${name}`),
+      ...net.open(process).map(({ name }) => `socket ${name}`),
+      ...(net.listening(process) > 0 ? ['a listener'] : []),
+      ...(target.slabs.inUse > 0 ? [`${target.slabs.inUse} bytes of read buffers`] : []),
+      ...(target.writeBudget.used > 0 ? [`${target.writeBudget.used} bytes of write budget`] : []),
+      ...this.namespaces.filter(({ disk }) => disk.handles > 0).map(({ disk }) => `file ${disk.name}`),
+      ...[...target.subsystems.values()].flatMap(({ nqn, controllers }) =>
+        [...controllers.keys()].map((cntlid) => `controller ${cntlid} of ${nqn}`),
+      ),
+    ];
+    if (left.length > 0)
+      this.world.violation('LEAK', `${this.name} stopped and left ${left.join(', ')}`, [this.name]);
+  }
+}
+
+/** Documents that survive the process. */
+function documentStore(process: MachineClock, documents: Map<string, string>): StateStore {
+  return {
+    read: (name, done) => process.defer(() => done(undefined, documents.get(name))),
+    write: (name, text, done) => {
+      process.defer(() => {
+        documents.set(name, text);
+        done(undefined);
+      });
+    },
+  };
+}
