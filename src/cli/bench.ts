@@ -26,7 +26,6 @@ interface Flags extends ConnectFlags, OutputFlags {
   readonly seed?: number;
   readonly slba: number;
   readonly blocks?: number;
-  readonly destroyData?: boolean;
 }
 
 interface Direction {
@@ -55,12 +54,6 @@ const wrong = (message: string): NvmeError => new NvmeError(message, { code: 'EI
 const oneDigit = (value: number): number => Math.round(value * 10) / 10;
 
 async function bench(flags: Flags): Promise<void> {
-  const writes = flags.rw.includes('w');
-  if (writes && flags.destroyData !== true)
-    throw wrong(
-      `--rw ${flags.rw} overwrites what is on namespace ${flags.nsid} of ${flags.nqn}; ` +
-        '--destroy-data says that this is meant',
-    );
   const result = await withDisk(flags, (disk) => measure(disk, flags));
   print(flags, result, normal);
 }
@@ -176,7 +169,11 @@ function time(us: number): string {
 export function addBench(program: Command): void {
   addNsidFlag(addOutputFlag(addConnectFlags(program.command('bench'))))
     .description('Measure a namespace, and check with --verify that it keeps what it is given.')
-    .addOption(new Option('--rw <kind>', 'what to do').choices(LOADS).default('randread'))
+    .addOption(
+      new Option('--rw <kind>', 'what to do; all but the reads overwrite what is on the namespace')
+        .choices(LOADS)
+        .default('randread'),
+    )
     .option('--bs <size>', 'bytes of one operation', size, 4096)
     .option('--qd <count>', 'operations under way at any time', count(1, 65_536), 32)
     .option('--time <seconds>', 'how long', seconds, 5)
@@ -189,12 +186,11 @@ export function addBench(program: Command): void {
     .option('--seed <number>', 'repeat a run; with --verify, expect its data', count(0, 2 ** 32 - 1))
     .option('--slba <block>', 'first block to use', count(0, Number.MAX_SAFE_INTEGER), 0)
     .option('--blocks <count>', 'blocks to use (default: all)', count(1, Number.MAX_SAFE_INTEGER))
-    .option('--destroy-data', 'needed for everything that writes: what is on the namespace is lost')
     .addHelpText(
       'after',
       `\nExamples:\n  nvmetcp bench ${EXAMPLE}\n` +
         `  nvmetcp bench ${EXAMPLE} --rw read --bs 128k --qd 8 --time 30 -o json\n` +
-        `  nvmetcp bench ${EXAMPLE} --rw randrw --verify crc32c --destroy-data`,
+        `  nvmetcp bench ${EXAMPLE} --rw randrw --verify crc32c`,
     )
     .action(bench);
 }
