@@ -116,6 +116,7 @@ export class Subsystem {
       this.heads.sort((a, b) => a.instance - b.instance);
     }
     const path = head.addPath(controller, info);
+    this.#update(path, info);
     controller.log('info', 'namespace', {
       head: head.name,
       path: path.name,
