@@ -64,6 +64,9 @@ export class Receiver {
     return Math.min(this.#have, MAX_TERM_DATA);
   }
 
+  /** PDUs that were completed, ever. */
+  completed = 0;
+
   /** Whether a PDU is only partly here. */
   get midPdu(): boolean {
     return this.#have > 0;
@@ -109,6 +112,7 @@ export class Receiver {
   #complete(info: PduInfo): void {
     const digestOk = !this.#hasDigest || this.#received >>> 0 === this.#crc;
     if (info.type <= PduType.ICResp) this.#initialized = true;
+    this.completed++;
     this.#handler.onPdu(info.type, this.header, digestOk);
     this.#info = undefined;
     this.#have = 0;

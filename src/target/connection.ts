@@ -66,6 +66,7 @@ export class Connection implements PduHandler, TransportEvents {
   /** The command that the PDU under way belongs to. */
   #current: Command | undefined = undefined;
   #pduSince: number | undefined = undefined;
+  #pdusThen = 0;
   #takenAt: number;
   #halfClosed = false;
   #paused = false;
@@ -124,9 +125,18 @@ export class Connection implements PduHandler, TransportEvents {
     } finally {
       this.sender.hold = false;
     }
-    this.#pduSince = this.receiver.midPdu ? (this.#pduSince ?? this.env.clock.now()) : undefined;
+    this.#watchPdu();
     this.settle();
     this.sender.flush();
+  }
+
+  /** Remembers since when the PDU under way is; in a stream of PDUs that is another one each time. */
+  #watchPdu(): void {
+    const { completed, midPdu } = this.receiver;
+    if (!midPdu) this.#pduSince = undefined;
+    else if (this.#pduSince === undefined || completed !== this.#pdusThen)
+      this.#pduSince = this.env.clock.now();
+    this.#pdusThen = completed;
   }
 
   end(): void {

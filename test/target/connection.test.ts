@@ -2,6 +2,7 @@ import t, { type Test } from 'tap';
 import { Fes } from '../../src/pdu/fault.ts';
 import { H2CData, H2CTermReq, ICReq, ICResp, PduType } from '../../src/pdu/pdus.ts';
 import { Property } from '../../src/nvme/property.ts';
+import { Flush } from '../../src/nvme/sqe.ts';
 import { Status } from '../../src/nvme/status.ts';
 import { FABRICS_OPCODE, FabricsType, IoOpcode } from '../../src/nvme/opcode.ts';
 import { Disconnect } from '../../src/nvme/fabrics.ts';
@@ -427,6 +428,20 @@ void t.test('peers that make us wait', (t) => {
     alive(world, admin, world.target.limits.stallTimeout + 10_000);
     t.ok(io.ended);
     t.notOk(admin.ended);
+    t.end();
+  });
+  void t.test('a stream in which every segment ends inside a PDU is nothing to be closed for', (t) => {
+    const world = new TargetWorld();
+    const { io, admin } = world.up();
+    const flush = Flush.bytes({ opc: IoOpcode.Flush, nsid: 1, flags: { psdt: 1 } });
+    const pdu = [...header(PduType.CapsuleCmd, 0, 72, 0, 72), ...flush];
+    io.raw(pdu.slice(0, 36));
+    for (let i = 0; i < 100; i++) {
+      io.raw([...pdu.slice(36), ...pdu.slice(0, 36)]);
+      admin.get(Property.CSTS);
+      world.env.clock.advance(1000);
+    }
+    t.notOk(io.ended);
     t.end();
   });
   void t.test('one that does not send what it was granted is closed', (t) => {
