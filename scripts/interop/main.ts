@@ -4,6 +4,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { imageOf } from './image.ts';
+import { findMutations } from './mutations.ts';
 import { type Options, USAGE, UsageError, parseOptions } from './options.ts';
 import { preparePackages } from './packages.ts';
 import { type Result, Runner, sizeOf } from './runner.ts';
@@ -84,6 +85,10 @@ async function main(): Promise<number> {
   const bytes = sizeOf(cache, readdirSync(cache, { recursive: true, encoding: 'utf8' }));
   say(`cache: ${cache}, ${Math.round(bytes / 1e6)} MB; it may be deleted at any time`);
   if (options.build) return 0;
+  if (options.mutations) {
+    const args = options.kernels.flatMap(({ name }) => ['--kernel', name]);
+    return findMutations(ROOT, args) ? 0 : 1;
+  }
 
   const results: Result[] = [];
   for (let i = 0; i < options.times; i++)

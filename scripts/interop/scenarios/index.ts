@@ -2,5 +2,14 @@
 import type { Scenario } from '../scenario.ts';
 import { LINUX_CONNECTS } from './linux-connects.ts';
 import { LINUX_DATA } from './linux-data.ts';
+import { LINUX_STAYS } from './linux-stays.ts';
+import { OUR_CLI } from './our-cli.ts';
+import { OUR_HOST } from './our-host.ts';
 
-export const SCENARIOS: readonly Scenario[] = [...LINUX_CONNECTS, ...LINUX_DATA];
+export const SCENARIOS: readonly Scenario[] = [
+  ...LINUX_CONNECTS,
+  ...LINUX_STAYS,
+  ...LINUX_DATA,
+  ...OUR_HOST,
+  ...OUR_CLI,
+];
