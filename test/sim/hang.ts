@@ -3,7 +3,7 @@ import type { Violation, World } from './world.ts';
 
 const seconds = (micros: number): string => `${(micros / 1e6).toFixed(3)} s`;
 
-export function hangReport(world: World, what: string, why: string): Violation {
+export function hangReport(world: World, rule: string, what: string, why: string): Violation {
   const lines = [`waits for ${what}: ${why} (now ${seconds(world.clock.micros)})`];
   const about: string[] = [];
   for (const { op, io, client, namespace } of world.outstanding) {
@@ -45,7 +45,7 @@ export function hangReport(world: World, what: string, why: string): Violation {
   }
   const pending = world.clock.pending();
   lines.push(`  next: ${pending.slice(0, 12).join('; ') || 'nothing'}`);
-  return { rule: 'HANG', text: lines.join('\n'), about };
+  return { rule, text: lines.join('\n'), about };
 }
 
 const timersOf = (timers: readonly { readonly name: string; readonly due: number }[]): string =>

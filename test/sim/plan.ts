@@ -65,6 +65,7 @@ export function swarm(seed: number, overrides: Partial<Plan> = {}): Plan {
   const blockSize = shape.oneIn(3) ? 4096 : 512;
   const quiet = all.fork('quiet').oneIn(8);
   const duration = all.fork('duration').pick([50, 300, 1000, 4000]);
+  const digests = shape.pick(['', 'h', 'd', 'hd', 'hd']);
   const topology = {
     hosts: few(4),
     targets: few(4),
@@ -76,8 +77,8 @@ export function swarm(seed: number, overrides: Partial<Plan> = {}): Plan {
     ways: few(3),
     ioQueues: few(8),
     queueEntries: shape.pick([2, 3, 5, 9, 17, 33, 129]),
-    headerDigest: shape.oneIn(2),
-    dataDigest: shape.oneIn(2),
+    headerDigest: digests.includes('h'),
+    dataDigest: digests.includes('d'),
     disableSqFlow: shape.oneIn(2),
     kato: quiet && shape.oneIn(2) ? 0 : shape.between(1, 5) * 1000,
   };
@@ -125,15 +126,17 @@ function drawDisk(random: SimRandom, blockSize: number): Plan['disk'] {
 }
 
 function drawTargetLimits(random: SimRandom, capsules: number): Partial<TargetLimits> {
-  const ioCapsuleData = random.pick([512, 4096, 8192, 16384]);
+  const ioCapsuleData = random.pick([0, 512, 4096, 8192, 16384]);
+  const maxTransfer = random.pick([8192, 65536, 1048576]);
   return {
     ioCapsuleData,
-    maxTransfer: random.pick([8192, 65536, 1048576]),
+    maxTransfer,
     maxH2cData: random.pick([4096, 8192, 65536]),
-    // Room for the capsules of all queues, and for a little more.
-    writeBudget: capsules * ioCapsuleData + random.pick([65536, 1048576]),
+    // Room for the capsules of all queues once, and for the data of one command or a few.
+    capsuleBudget: capsules * ioCapsuleData,
+    writeBudget: maxTransfer + random.pick([0, 8192, 1048576]),
     queueWriteBudget: random.pick([4096, 16384, 262144]),
-    readBudget: random.pick([16384, 65536, 1048576]),
+    readBudget: maxTransfer + random.pick([0, 8192, 1048576]),
     // A single read must be no more than a few times this: past eight times the host counts as one that does not read.
     sendBacklog: random.pick([65536, 262144, 1048576]),
     connectTimeout: random.between(2, 10) * 1000,
@@ -172,7 +175,9 @@ function drawLoad(
 
 function drawFaults(random: SimRandom, duration: number, protectedData: boolean): Fault[] {
   // Few kinds in one run: some faults hide what others would show.
-  const kinds = FAULT_KINDS.filter((kind) => random.oneIn(3) && (kind !== 'corrupt' || protectedData));
+  const kinds = FAULT_KINDS.filter((kind) =>
+    kind === 'corrupt' ? protectedData && random.oneIn(2) : random.oneIn(4),
+  );
   if (kinds.length === 0) return [];
   const count = random.pick([1, 2, 4, 8]);
   return Array.from({ length: count }, (_, i) => drawFault(random.fork(String(i)), kinds, duration));

@@ -80,6 +80,7 @@ function awaitLive(world: World): boolean {
     () => `${waits() ?? ''} after healing`,
     bounds.live,
     () => waits() === undefined,
+    'LIVE',
   );
 }
 
@@ -160,7 +161,7 @@ function stop(world: World): boolean {
   const first = world.random.fork('stop').oneIn(2) ? targets : hosts;
   for (const each of first) each.stop(gone);
   for (const each of first === hosts ? targets : hosts) each.stop(gone);
-  const stopped = world.run('everything to stop', bounds.stop, () => left === 0);
+  const stopped = world.run('everything to stop', bounds.stop, () => left === 0, 'STOP');
   if (stopped) world.checkAll();
   return stopped && world.failure === undefined;
 }

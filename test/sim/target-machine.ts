@@ -218,15 +218,24 @@ export class TargetMachine {
     const { target } = this;
     if (target === undefined) return;
     target.invariants();
-    let promised = 0;
+    const { capsuleBudget, writeBudget } = target;
+    let capsules = 0;
+    let granted = 0;
     for (const { connections } of target.ports)
-      for (const { queue } of connections) promised += queue.granted + queue.capsuleSpace;
-    if (promised !== target.writeBudget.used || promised > target.writeBudget.limit)
-      this.world.violation(
-        'MEMORY',
-        `${this.name} promised ${promised} bytes of write data; its budget says ${target.writeBudget.used} of ${target.writeBudget.limit}`,
-        [this.name],
-      );
+      for (const { queue } of connections) {
+        capsules += queue.capsuleSpace;
+        granted += queue.granted;
+      }
+    for (const [what, promised, budget] of [
+      ['capsules', capsules, capsuleBudget],
+      ['R2Ts', granted, writeBudget],
+    ] as const)
+      if (promised !== budget.used || promised > budget.limit)
+        this.world.violation(
+          'MEMORY',
+          `${this.name} promised ${promised} bytes of ${what}; their budget says ${budget.used} of ${budget.limit}`,
+          [this.name],
+        );
   }
 
   #checkLeft(process: MachineClock, target: Target): void {
@@ -237,6 +246,7 @@ export class TargetMachine {
       ...(net.listening(process) > 0 ? ['a listener'] : []),
       ...(target.slabs.inUse > 0 ? [`${target.slabs.inUse} bytes of read buffers`] : []),
       ...(target.writeBudget.used > 0 ? [`${target.writeBudget.used} bytes of write budget`] : []),
+      ...(target.capsuleBudget.used > 0 ? [`${target.capsuleBudget.used} bytes of capsule budget`] : []),
       ...this.namespaces.filter(({ disk }) => disk.handles > 0).map(({ disk }) => `file ${disk.name}`),
       ...[...target.subsystems.values()].flatMap(({ nqn, controllers }) =>
         [...controllers.keys()].map((cntlid) => `controller ${cntlid} of ${nqn}`),

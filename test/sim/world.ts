@@ -189,8 +189,8 @@ export class World {
     this.failure ??= { rule, text, about };
   }
 
-  /** Goes on until `until`; not to get there within `ms` is a hang. False: a rule is broken. */
-  run(what: string | (() => string), ms: number, until: () => boolean): boolean {
+  /** Goes on until `until`; not to get there within `ms` breaks `rule`. False: some rule is broken. */
+  run(what: string | (() => string), ms: number, until: () => boolean, rule = 'HANG'): boolean {
     const deadline = this.clock.micros + ms * 1000;
     try {
       while (this.failure === undefined && !until()) {
@@ -201,7 +201,7 @@ export class World {
               : this.clock.events > MOST_EVENTS
                 ? 'something spins'
                 : 'nothing is left to happen';
-          this.failure ??= hangReport(this, typeof what === 'string' ? what : what(), why);
+          this.failure ??= hangReport(this, rule, typeof what === 'string' ? what : what(), why);
         } else if (this.clock.events >= this.#nextCheck) this.#checkAll();
       }
     } catch (error) {
@@ -226,6 +226,7 @@ export class World {
       if (now - each.op.start > this.bounds.io * 1000) {
         this.failure ??= hangReport(
           this,
+          'HANG',
           `${each.op.kind} #${each.op.id} of ${each.client} to end`,
           `not within ${this.bounds.io} ms`,
         );

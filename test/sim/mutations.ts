@@ -1,0 +1,212 @@
+/**
+ * Defects that real systems had, put back into the code under test one at a time. A simulator that does not find them
+ * finds nothing.
+ */
+export interface Mutation {
+  /** The historical defect. */
+  readonly name: string;
+  readonly edits: readonly {
+    readonly file: string;
+    /** Exact text, once in the file. */
+    readonly from: string;
+    readonly to: string;
+  }[];
+}
+
+const TARGET_QUEUE = 'src/target/queue.ts';
+const HOST_QUEUE = 'src/initiator/queue.ts';
+const VOLUME = 'src/storage/volume.ts';
+
+/** The owner gives up, and his slot is free at once although the command is still with the controller. */
+const FREE_AT_ONCE = {
+  file: HOST_QUEUE,
+  from: `    const request = slot.replace();
+    request.status = Status.AbortedByHost;
+    this.#release(request);`,
+  to: `    const request = slot.request!;
+    slot.answered = true;
+    request.status = Status.AbortedByHost;
+    this.#finish(slot);`,
+};
+
+export const MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'accept a late completion of a recycled CID',
+    edits: [
+      FREE_AT_ONCE,
+      {
+        file: 'src/initiator/slot.ts',
+        from: 'this.cid = (this.cid + (1 << INDEX_BITS)) & 0xffff;',
+        to: '',
+      },
+    ],
+  },
+  { name: 'free the CID before its command is answered or its connection dead', edits: [FREE_AT_ONCE] },
+  {
+    name: 'fail on no free slot instead of waiting',
+    edits: [
+      {
+        file: HOST_QUEUE,
+        from: `      request.place = 'waiting';
+      this.#waiting.push(request);`,
+        to: `      request.queue = undefined;
+      return false;`,
+      },
+    ],
+  },
+  {
+    name: 'timer not cancelled on leaving a state',
+    edits: [
+      {
+        file: 'src/runtime/machine.ts',
+        from: 'for (const timer of this.#timers.values()) timer.cancel();',
+        to: '',
+      },
+    ],
+  },
+  {
+    name: 'namespace closed with its controller',
+    edits: [
+      {
+        file: 'src/target/controller.ts',
+        from: 'this.subsystem.controllers.delete(this.cntlid);',
+        to: `this.subsystem.controllers.delete(this.cntlid);
+    for (const { volume } of this.subsystem.namespaces.values()) volume.close(() => undefined);`,
+      },
+    ],
+  },
+  {
+    name: 'event lost: no new request after an asynchronous event',
+    edits: [
+      {
+        file: 'src/initiator/events.ts',
+        from: `    this.#arm();
+    const length`,
+        to: `    const length`,
+      },
+    ],
+  },
+  {
+    name: 'event lost: a change while a scan runs does not start another',
+    edits: [
+      {
+        file: 'src/initiator/scan.ts',
+        from: 'this.#again = this.#running;',
+        to: 'this.#again = false;',
+      },
+    ],
+  },
+  {
+    name: 'data digest not checked',
+    edits: [
+      {
+        file: 'src/pdu/receiver.ts',
+        from: 'const digestOk = !this.#hasDigest || this.#received >>> 0 === this.#crc;',
+        to: 'const digestOk = true;',
+      },
+    ],
+  },
+  {
+    name: 'header digest not checked',
+    edits: [
+      {
+        file: 'src/pdu/receiver.ts',
+        from: 'if (received !== this.#crc32c(this.#scratch.subarray(0, info.hlen), 0))',
+        to: 'if (received < 0)',
+      },
+    ],
+  },
+  {
+    name: 'flush acknowledged before fdatasync',
+    edits: [
+      {
+        file: 'src/storage/flush.ts',
+        from: `      this.#next.push(op);
+      this.#start();`,
+        to: `      if (op.kind === 'flush') this.#user.synced(op, undefined);
+      else this.#next.push(op);
+      this.#start();`,
+      },
+    ],
+  },
+  {
+    name: 'a flush joins the sync that runs already',
+    edits: [
+      {
+        file: 'src/storage/flush.ts',
+        from: `      this.#next.push(op);
+      this.#start();`,
+        to: `      if (this.#running) this.#current.push(op);
+      else this.#next.push(op);
+      this.#start();`,
+      },
+    ],
+  },
+  {
+    name: 'FUA acknowledged before fdatasync',
+    edits: [
+      {
+        file: VOLUME,
+        from: `if (error || !op.fua || op.kind === 'deallocate') this.#finish(op, error);`,
+        to: `if (op.kind !== 'flush') this.#finish(op, error);`,
+      },
+    ],
+  },
+  {
+    name: 'flush succeeds again after a failed fdatasync',
+    edits: [
+      { file: 'src/storage/flush.ts', from: 'this.#failure = error;', to: '' },
+      {
+        file: VOLUME,
+        from: `if (!error && this.#failure && op.kind !== 'read')`,
+        to: `if (!error && this.#failure && op.kind === 'write')`,
+      },
+    ],
+  },
+  {
+    name: 'overlapping commands reordered: a read passes a write (ORDER)',
+    edits: [
+      {
+        file: 'src/storage/ranges.ts',
+        from: '(a.modifies || b.modifies);',
+        to: 'a.modifies && b.modifies;',
+      },
+    ],
+  },
+  {
+    name: 'commands of a lost connection give up their blocks before storage is done (GHOST.1)',
+    edits: [
+      {
+        file: TARGET_QUEUE,
+        from: `if (withStorage && command.namespace?.volume.cancel(command.op) !== true) continue;`,
+        to: `if (withStorage && command.namespace?.volume.cancel(command.op) !== true) {
+        command.parked = true;
+        this.executing--;
+        continue;
+      }`,
+      },
+    ],
+  },
+  {
+    name: 'a lent slice reused before the socket took it',
+    edits: [
+      {
+        file: TARGET_QUEUE,
+        from: `      command.phase = 'sending';
+      this.connection.sender.notify(command);`,
+        to: `      command.phase = 'sending';
+      this.sent(command);`,
+      },
+    ],
+  },
+  {
+    name: 'R2T granted without budget',
+    edits: [
+      {
+        file: TARGET_QUEUE,
+        from: 'if (!writeBudget.take(command.length)) {',
+        to: 'if (writeBudget.limit < command.length) {',
+      },
+    ],
+  },
+];

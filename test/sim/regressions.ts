@@ -1,0 +1,77 @@
+/** Plans that once broke a rule, with what was wrong. They hold whatever the swarm draws from a seed today. */
+import type { Plan } from './plan.ts';
+
+export interface Regression {
+  /** One sentence: what was wrong, and where it was fixed. */
+  readonly name: string;
+  readonly seed: number;
+  readonly plan: Partial<Plan>;
+}
+
+const ONE = {
+  hosts: 1,
+  targets: 1,
+  subsystems: 1,
+  namespaces: 1,
+  blocks: 16,
+  addresses: 1,
+  lastAddressAt: 0,
+  ways: 1,
+  ioQueues: 1,
+  headerDigest: false,
+  dataDigest: false,
+  crashAtEnd: false,
+} as const;
+
+export const REGRESSIONS: readonly Regression[] = [
+  {
+    name: 'a target connection that had ended was settled once more and armed a timer that outlived the target',
+    seed: 3,
+    plan: {
+      ...ONE,
+      clients: 4,
+      depth: 4,
+      ios: 60,
+      duration: 200,
+      disk: {
+        blockSize: 512,
+        latency: 400,
+        jitter: 20_000,
+        syncLatency: 50,
+        residentOneIn: 0,
+        canPunch: true,
+      },
+      faults: [
+        { kind: 'cut', at: 100, ms: 1, which: 0, count: 1 },
+        { kind: 'stop', at: 150, ms: 100, which: 0, count: 1 },
+      ],
+    },
+  },
+  {
+    name: 'a path that joined a head while the older path was cut off did not tell its larger size, and was never usable',
+    seed: 3594,
+    plan: {
+      ...ONE,
+      addresses: 2,
+      ways: 2,
+      kato: 5000,
+      clients: 1,
+      ios: 1,
+      duration: 50,
+      link: { latency: 200, jitter: 300, bandwidth: 20_000, segment: 65_536, window: 16_384, take: 500 },
+      disk: {
+        blockSize: 512,
+        latency: 400,
+        jitter: 100,
+        syncLatency: 1000,
+        residentOneIn: 2,
+        canPunch: true,
+      },
+      faults: [
+        { kind: 'grow namespace', at: 41, ms: 500, which: 34, count: 3 },
+        { kind: 'stall up', at: 42, ms: 20_000, which: 39, count: 3 },
+        { kind: 'disconnect', at: 15, ms: 500, which: 22, count: 3 },
+      ],
+    },
+  },
+];

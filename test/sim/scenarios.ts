@@ -1,0 +1,79 @@
+/**
+ * Simulations that are about something. What a scenario does not say is drawn from the seed, so one scenario is as many
+ * simulations as it has seeds. To add one: a name that says the rule, and what it needs.
+ */
+import type { Fault, FaultKind } from './faults.ts';
+import type { Plan } from './plan.ts';
+
+export interface Scenario {
+  readonly name: string;
+  readonly plan: Partial<Plan>;
+}
+
+const scenario = (name: string, plan: Partial<Plan>): Scenario => ({ name, plan });
+
+/** One fault: `ms` after the start, of the first thing that it may hit, unless told otherwise. */
+const fault = (kind: FaultKind, at: number, more: Partial<Fault> = {}): Fault => ({
+  kind,
+  at,
+  ms: 100,
+  which: 0,
+  count: 1,
+  ...more,
+});
+
+const SMALL = { hosts: 1, targets: 1, subsystems: 1, namespaces: 1, ways: 1, addresses: 1, lastAddressAt: 0 };
+
+export const SCENARIOS: readonly Scenario[] = [
+  scenario('nothing goes wrong, and nothing does', { faults: [] }),
+  scenario('DISK.1 what was flushed, or written with FUA, survives a power cut', {
+    ...SMALL,
+    kato: 1000,
+    duration: 600,
+    fuaOneIn: 3,
+    flushOneIn: 5,
+    faults: [fault('crash', 200), fault('crash', 450)],
+    crashAtEnd: true,
+  }),
+  scenario('DISK.2 after a failed sync nothing is called durable', {
+    ...SMALL,
+    duration: 300,
+    fuaOneIn: 3,
+    flushOneIn: 5,
+    faults: [fault('sync EIO', 100)],
+  }),
+  scenario('LIFE.1 a controller goes, its namespaces do not', {
+    ...SMALL,
+    hosts: 2,
+    clients: 4,
+    duration: 1000,
+    faults: [0, 1, 2, 3].map((i) => fault('disconnect', 150 + 200 * i)),
+  }),
+  scenario('LIFE.6 a namespace goes away under I/O and comes back', {
+    hosts: 2,
+    duration: 600,
+    faults: [fault('toggle namespace', 100), fault('toggle namespace', 300), fault('toggle namespace', 301)],
+  }),
+  scenario('GHOST.1 what a lost connection left in storage comes before what is newer', {
+    ...SMALL,
+    blocks: 8,
+    clients: 4,
+    kato: 2000,
+    duration: 600,
+    disk: {
+      blockSize: 4096,
+      latency: 400,
+      jitter: 20_000,
+      syncLatency: 8000,
+      residentOneIn: 0,
+      canPunch: true,
+    },
+    faults: [fault('cut', 100), fault('target side reset', 250), fault('cut', 400)],
+  }),
+  scenario('NUM.8 connects that fail leave nothing behind', {
+    hosts: 2,
+    kato: 2000,
+    duration: 2000,
+    faults: [fault('refuse connects', 0, { ms: 800 }), fault('slow connects', 900, { ms: 20_000 })],
+  }),
+];
