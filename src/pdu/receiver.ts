@@ -64,6 +64,8 @@ export class Receiver {
     return Math.min(this.#have, MAX_TERM_DATA);
   }
 
+  /** Set by a handler that wants nothing more: what is left of the chunk is dropped. */
+  stopped = false;
   /** PDUs that were completed, ever. */
   completed = 0;
 
@@ -76,7 +78,7 @@ export class Receiver {
   push(chunk: Uint8Array): void {
     let at = 0;
     const length = chunk.length;
-    while (at < length) {
+    while (at < length && !this.stopped) {
       if (this.#have < this.#want) {
         const take = Math.min(this.#want - this.#have, length - at);
         for (let i = 0; i < take; i++) this.#scratch[this.#have + i] = chunk[at + i]!;

@@ -32,16 +32,17 @@ const getLogPage: Handler = {
     const controller = command.queue.controller!;
     const lid = GetLogPage.lid.get(command.view, 0);
     const offset = GetLogPage.lpo.get(command.view, 0);
-    const log = LOGS.get(lid)!.build(controller, command);
+    const page = LOGS.get(lid)!;
+    const log = page.build(controller, command);
     if (offset > log.length) {
       command.complete(Status.InvalidField | DNR);
       return;
     }
-    if (!retains(command)) controller.asyncEvents.logRead(lid);
-    // What is asked for beyond the log's end reads as zeroes.
-    const reply = new Uint8Array(command.length);
-    reply.set(log.subarray(offset, offset + command.length));
-    command.respond(reply);
+    if (!retains(command)) {
+      page.read?.(controller);
+      controller.asyncEvents.logRead(lid);
+    }
+    command.respond(log.subarray(offset, offset + command.length));
   },
 };
 
@@ -79,12 +80,15 @@ function checkFeature(command: Command): number {
   const controller = command.queue.controller!;
   const feature = findFeature(controller, SetFeatures.fid.get(command.view, 0));
   if (feature === undefined) return Status.InvalidField | DNR;
-  const { nsid } = command;
-  if (feature.perNamespace) {
-    const exists = nsid === BROADCAST_NSID || controller.subsystem.namespaces.has(nsid);
-    return exists ? 0 : Status.InvalidNamespace | DNR;
-  }
-  return nsid === 0 || nsid === BROADCAST_NSID ? 0 : Status.FeatureNotNamespaceSpecific | DNR;
+  const { nsid, opcode } = command;
+  const all = nsid === BROADCAST_NSID;
+  const exists = controller.subsystem.namespaces.has(nsid);
+  if (feature.perNamespace)
+    return exists || (all && opcode === AdminOpcode.SetFeatures) ? 0 : Status.InvalidNamespace | DNR;
+  if (nsid === 0 || all) return 0;
+  if (!exists) return Status.InvalidNamespace | DNR;
+  // Asked through a namespace, the controller's value is told; but it cannot be set so.
+  return opcode === AdminOpcode.SetFeatures ? Status.FeatureNotNamespaceSpecific | DNR : 0;
 }
 
 const setFeatures: Handler = {

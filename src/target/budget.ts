@@ -1,9 +1,9 @@
 /**
  * Memory that is promised before it is used: in-capsule space when a queue is made, data when an R2T is granted.
- * Whoever finds too little left waits in line, and is asked to try again when something was given back.
+ * Whoever finds too little left may stand in line; nobody passes him.
  */
 export interface Waiter {
-  /** Something was given back: take it now, or line up again. */
+  /** He is the first in line and something was given back: `take` again, or stay where he is. */
   budgetFreed(): void;
 }
 
@@ -12,37 +12,52 @@ export class Budget {
   readonly limit: number;
   used = 0;
   readonly #line = new Set<Waiter>();
+  #waking = false;
 
   constructor(limit: number) {
     this.limit = limit;
   }
 
-  /** Takes `bytes` if they are left. */
-  take(bytes: number): boolean {
-    if (this.used + bytes > this.limit) return false;
+  /** Takes `bytes` if they are left and nobody else waits for some; otherwise `waiter`, if there is one, lines up. */
+  take(bytes: number, waiter?: Waiter): boolean {
+    const first = this.#first();
+    if ((first !== undefined && first !== waiter) || this.used + bytes > this.limit) {
+      if (waiter !== undefined) this.#line.add(waiter);
+      return false;
+    }
+    if (waiter !== undefined) this.#line.delete(waiter);
     this.used += bytes;
     return true;
   }
 
-  /** `waiter` is called once, after others in line, when something is given back. Waiting twice is waiting once. */
-  wait(waiter: Waiter): void {
-    this.#line.add(waiter);
-  }
-
+  /** Leaves the line. */
   forget(waiter: Waiter): void {
-    this.#line.delete(waiter);
+    if (this.#line.delete(waiter)) this.#wake();
   }
 
   release(bytes: number): void {
     this.used -= bytes;
-    // One round over those in line now; who lines up again during it comes after them.
-    for (const waiter of [...this.#line]) {
-      if (this.used >= this.limit) return;
-      if (this.#line.delete(waiter)) waiter.budgetFreed();
-    }
+    this.#wake();
   }
 
   get waiting(): number {
     return this.#line.size;
+  }
+
+  #first(): Waiter | undefined {
+    const { value } = this.#line.values().next();
+    return value;
+  }
+
+  /** Asks the first in line until one of them cannot be served. */
+  #wake(): void {
+    if (this.#waking) return;
+    this.#waking = true;
+    for (let first = this.#first(); first !== undefined; first = this.#first()) {
+      const before = this.used;
+      first.budgetFreed();
+      if (this.used === before && this.#first() === first) break;
+    }
+    this.#waking = false;
   }
 }

@@ -15,6 +15,12 @@ import type { Handler } from './handler.ts';
 import type { Namespace } from './namespace.ts';
 import type { Queue } from './queue.ts';
 
+/** Pieces of data below this may be copied, into blocks of `GATHER` bytes. */
+const SMALL = 4096;
+const GATHER = 16_384;
+const MOST_PIECES = 32;
+const ZEROES = new Uint8Array(16_384);
+
 export type CommandPhase = 'free' | 'receiving' | 'granting' | 'executing' | 'sending';
 
 export class Command implements OperationOwner, Sent {
@@ -61,6 +67,11 @@ export class Command implements OperationOwner, Sent {
   /** For commands that take several steps. */
   step = 0;
 
+  /** Where small pieces of data are gathered, up to where it is used, and where its last part begins. */
+  #gather: Uint8Array | undefined = undefined;
+  #gathered = 0;
+  #gatherStart = 0;
+
   constructor(queue: Queue, tag: number) {
     this.queue = queue;
     this.tag = tag;
@@ -82,12 +93,37 @@ export class Command implements OperationOwner, Sent {
     this.namespace = undefined;
     this.reply = undefined;
     this.op.parts.length = 0;
+    this.#gather = undefined;
     this.op.fua = this.op.deallocate = false;
     this.phase = 'receiving';
   }
 
   get fctype(): number {
     return this.opcode === FABRICS_OPCODE ? FabricsSqe.fctype.get(this.view, 0) : 0;
+  }
+
+  /**
+   * Takes `chunk[start, end)` of the host's data. It is not copied, but where small pieces would keep much more than
+   * themselves for long: a chunk many times as large, or too many of them.
+   */
+  take(chunk: Uint8Array, start: number, end: number): void {
+    const { parts } = this.op;
+    const length = end - start;
+    const left = (this.handler === undefined ? this.capsuleData : this.length) - this.received;
+    this.received += length;
+    const keepsMuch = this.handler !== undefined && length * 16 < chunk.length;
+    if (length >= SMALL || !(keepsMuch || parts.length >= MOST_PIECES)) {
+      parts.push(chunk.subarray(start, end));
+      return;
+    }
+    if (this.#gather === undefined || this.#gather.length - this.#gathered < length) {
+      this.#gather = new Uint8Array(Math.max(length, Math.min(left, GATHER)));
+      this.#gathered = this.#gatherStart = 0;
+    } else if (parts.at(-1)?.buffer === this.#gather.buffer) parts.pop();
+    else this.#gatherStart = this.#gathered;
+    this.#gather.set(chunk.subarray(start, end), this.#gathered);
+    this.#gathered += length;
+    parts.push(this.#gather.subarray(this.#gatherStart, this.#gathered));
   }
 
   /** The received data in one piece; for commands that are not I/O. */
@@ -100,10 +136,12 @@ export class Command implements OperationOwner, Sent {
     this.queue.complete(this, status);
   }
 
-  /** Ends the command with data for the host, cut to what it asked for. */
+  /** Ends the command with data for the host: as much as it asked for, with zeroes behind what there is. */
   respond(reply: Uint8Array): void {
-    if (reply.length > 0 && this.length > 0)
-      this.reply = [reply.length > this.length ? reply.subarray(0, this.length) : reply];
+    const parts = [reply.subarray(0, this.length)];
+    for (let left = this.length - reply.length; left > 0; left -= ZEROES.length)
+      parts.push(ZEROES.subarray(0, Math.min(left, ZEROES.length)));
+    if (this.length > 0) this.reply = parts;
     this.queue.complete(this, 0);
   }
 

@@ -160,11 +160,7 @@ export class Connection implements PduHandler, TransportEvents {
   }
 
   onData(chunk: Uint8Array, start: number, end: number): void {
-    const slice = chunk.subarray(start, end);
-    const command = this.#current;
-    if (command === undefined) return;
-    command.op.parts.push(slice);
-    if (command.handler !== undefined) command.received += slice.length;
+    this.#current?.take(chunk, start, end);
   }
 
   onPdu(type: number, header: DataView, digestOk: boolean): void {
@@ -271,7 +267,9 @@ export class Connection implements PduHandler, TransportEvents {
 
   #finishInTime(): void {
     this.state.after(FINISH, this.target.limits.stallTimeout, () => {
-      this.transport.reset();
+      // What storage has is waited for however long it takes (GHOST.1); a host that does not read is not.
+      if (this.#busy) this.#finishInTime();
+      else this.transport.reset();
     });
   }
 
@@ -284,7 +282,10 @@ export class Connection implements PduHandler, TransportEvents {
   }
 
   #leave(why: CloseWhy): void {
+    this.receiver.stopped = true;
     this.#current = undefined;
+    // A paused transport would not tell that the host closes.
+    if (this.#paused) this.transport.resume();
     this.queue.drop();
     this.queue.controller?.lost(this.queue, why);
     this.settle();
@@ -296,11 +297,22 @@ export class Connection implements PduHandler, TransportEvents {
     this.#settling = true;
     this.#backPressure();
     const state = this.state.now;
-    if (this.queue.executing === 0 && !this.#taking && state !== 'ended') this.#finish();
+    if (!this.#taking && state !== 'ended' && !this.#busy) this.#finish();
     this.#settling = false;
   }
 
+  /**
+   * Something of it executes. The end of the Admin queue's connection tells the host that the association is over, so
+   * that one waits for all of them.
+   */
+  get #busy(): boolean {
+    const { executing, qid, controller } = this.queue;
+    return executing > 0 || (qid === 0 && controller?.executing === true);
+  }
+
   #finish(): void {
+    // The Admin queue may have waited for this one.
+    if (this.queue.qid !== 0) this.queue.controller?.admin.connection.settle();
     if (!this.state.is('lost') && !this.#halfClosed) {
       this.#halfClosed = true;
       this.sender.flush();
@@ -313,8 +325,9 @@ export class Connection implements PduHandler, TransportEvents {
     }
     if (this.state.is('lost')) {
       this.state.to('ended', this.state.why);
-      this.target.writeBudget.release(this.queue.capsuleSpace);
+      this.target.capsuleBudget.release(this.queue.capsuleSpace);
       this.queue.capsuleSpace = 0;
+      this.queue.controller?.ended(this.queue);
       this.port.forget(this);
     }
   }

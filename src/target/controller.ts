@@ -24,7 +24,7 @@ const STATES = {
   /** CSTS.RDY is 1. */
   ready: ['disabled', 'failed', 'shutdown', 'gone'],
   /** CC.SHN was set; flushes run, then CSTS.SHST says complete. The host disables it or goes. */
-  shutdown: ['disabled', 'gone'],
+  shutdown: ['disabled', 'ready', 'failed', 'gone'],
   /** CSTS.CFS is 1: only a reset by the host helps. */
   failed: ['disabled', 'gone'],
   gone: [],
@@ -46,6 +46,8 @@ export class Controller {
   readonly hostid: string;
   readonly state;
   readonly admin: Queue;
+  /** Every queue whose connection has not ended, also those that are on their way out. */
+  readonly #queues = new Set<Queue>();
   /** By QID. */
   readonly ioQueues = new Map<number, Queue>();
   readonly features: FeatureValues;
@@ -57,6 +59,8 @@ export class Controller {
 
   #cc = 0;
   #shutdownComplete = false;
+  /** Counts shutdowns: the flushes of an earlier one say nothing of this one. */
+  #shutdowns = 0;
   #keepAlive: Timer | undefined = undefined;
 
   constructor(
@@ -72,6 +76,7 @@ export class Controller {
     this.subsystem = subsystem;
     this.cntlid = cntlid;
     this.admin = admin;
+    this.#queues.add(admin);
     this.hostnqn = hostnqn;
     this.hostid = hostid;
     this.features = new FeatureValues(limits.ioQueues, kato);
@@ -86,6 +91,25 @@ export class Controller {
 
   get ready(): boolean {
     return this.state.is('ready');
+  }
+
+  // ---- queues
+
+  /** Connect made an I/O queue. */
+  add(queue: Queue): void {
+    this.ioQueues.set(queue.qid, queue);
+    this.#queues.add(queue);
+  }
+
+  /** The queue's connection has ended, and nothing of it executes. */
+  ended(queue: Queue): void {
+    this.#queues.delete(queue);
+  }
+
+  /** Commands of the association execute, on whichever queue. */
+  get executing(): boolean {
+    for (const { executing } of this.#queues) if (executing > 0) return true;
+    return false;
   }
 
   // ---- properties
@@ -124,7 +148,7 @@ export class Controller {
     Csts.encode(
       {
         csts: {
-          rdy: this.ready || this.state.is('shutdown') ? 1 : 0,
+          rdy: (this.#cc & 1) === 1 && this.state.is('ready', 'shutdown') ? 1 : 0,
           cfs: this.state.is('failed') ? 1 : 0,
           shst,
           nssro: 0,
@@ -148,12 +172,13 @@ export class Controller {
     const enable = Cc.cc.en.get(after, 0) === 1;
     const shn = Cc.cc.shn.get(after, 0);
     if (enabled && !enable) this.#disable();
-    else if (!enabled && enable) this.#enable(after);
     if (shn !== Shn.none && shn !== Cc.cc.shn.get(before, 0)) this.#shutdown();
+    else if (!enabled && enable) this.#enable(after);
   }
 
   #enable(cc: DataView): void {
-    if (!this.state.is('disabled')) return;
+    // A shutdown of a disabled controller ends by enabling it; one of an enabled controller by disabling it first.
+    if (!this.state.is('disabled', 'shutdown')) return;
     const css = Cc.cc.css.get(cc, 0);
     const problem =
       css !== CSS_NVM && css !== CSS_ALL_SUPPORTED
@@ -189,10 +214,11 @@ export class Controller {
     if (!this.state.is('disabled', 'ready')) return;
     this.state.to('shutdown', 'shut down by the host');
     this.#shutdownComplete = false;
+    const shutdown = ++this.#shutdowns;
     this.asyncEvents.abortAll(Status.AbortedSqDeletion);
     let left = 1;
     const done = (): void => {
-      if (--left === 0) this.#shutdownComplete = true;
+      if (--left === 0 && shutdown === this.#shutdowns) this.#shutdownComplete = true;
     };
     for (const namespace of this.subsystem.namespaces.values()) {
       if (namespace.writeProtected) continue;

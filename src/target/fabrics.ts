@@ -15,7 +15,7 @@ import { DNR, Status } from '../nvme/status.ts';
 import type { Command } from './command.ts';
 import { Controller } from './controller.ts';
 import type { Handler } from './handler.ts';
-import { KATO_GRANULARITY } from './limits.ts';
+import { grantedKato } from './limits.ts';
 import type { Subsystem } from './subsystem.ts';
 
 const NIL_UUID = '00000000-0000-0000-0000-000000000000';
@@ -119,7 +119,7 @@ function connectAdmin(command: Command, request: ConnectRequest): Controller | C
     );
   const cntlid = subsystem.allocateCntlid();
   if (cntlid === undefined) return new ConnectProblem('no CNTLID is free', Status.ConnectControllerBusy);
-  const kato = Math.ceil(request.kato / KATO_GRANULARITY) * KATO_GRANULARITY;
+  const kato = grantedKato(request.kato);
   const controller = new Controller(subsystem, cntlid, queue, hostnqn, hostid, kato);
   subsystem.controllers.set(cntlid, controller);
   queue.attach(controller, 0, request.entries, request.flowControl, 0);
@@ -157,13 +157,13 @@ function connectIo(command: Command, request: ConnectRequest): Controller | Conn
   if (controller.ioQueues.has(qid))
     return new ConnectProblem(`queue ${qid} exists`, Status.CommandSequenceError | DNR);
   const space = request.entries * target.limits.ioCapsuleData;
-  if (!target.writeBudget.take(space))
+  if (!target.capsuleBudget.take(space))
     return new ConnectProblem(
       `no ${space} bytes left for the queue’s in-capsule data`,
       Status.ConnectControllerBusy,
     );
   queue.attach(controller, qid, request.entries, request.flowControl, space);
-  controller.ioQueues.set(qid, queue);
+  controller.add(queue);
   return controller;
 }
 

@@ -5,7 +5,7 @@ import { ErrorRecovery, FeatureId, TimestampData } from '../nvme/features.ts';
 import { DNR, Status } from '../nvme/status.ts';
 import type { Command } from './command.ts';
 import type { Controller } from './controller.ts';
-import { KATO_GRANULARITY } from './limits.ts';
+import { grantedKato } from './limits.ts';
 
 /** Bits of Asynchronous Event Configuration, the same as in OAES. */
 export const EventEnable = {
@@ -174,7 +174,7 @@ export const FEATURES: ReadonlyMap<number, Feature> = new Map<number, Feature>([
       set(controller, value) {
         // The TCP transport requires a keep-alive; a host that wants none says so in Connect.
         if (value === 0) return Status.KeepAliveInvalid | DNR;
-        controller.features.kato = Math.ceil(value / KATO_GRANULARITY) * KATO_GRANULARITY;
+        controller.features.kato = grantedKato(value);
         controller.keepAliveTimer();
         return 0;
       },

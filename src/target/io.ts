@@ -3,6 +3,7 @@ import { viewOf } from '../layout/struct.ts';
 import { IoOpcode } from '../nvme/opcode.ts';
 import { DatasetManagement, DsmRange, ReadWrite, WriteZeroes } from '../nvme/sqe.ts';
 import { DNR, Status } from '../nvme/status.ts';
+import { Operation } from '../storage/operation.ts';
 import type { Command } from './command.ts';
 import type { Handler } from './handler.ts';
 import { statusOf } from './namespace.ts';
@@ -64,9 +65,22 @@ const read: Handler = {
   },
   done(command) {
     command.lent = command.op.error === undefined;
-    finish(command);
+    const fua = ReadWrite.cdw12.fua.get(command.view, 0) === 1;
+    if (!fua || !command.lent || writable(command) !== 0) finish(command);
+    else syncThenFinish(command);
   },
 };
+
+/** A Read with FUA shows only what is on stable storage: what was read is put there before it is answered. */
+function syncThenFinish(command: Command): void {
+  const flush = new Operation({
+    operationDone({ error }) {
+      command.complete(error === undefined ? 0 : statusOf(error, 'flush'));
+    },
+  });
+  flush.kind = 'flush';
+  command.namespace!.volume.submit(flush);
+}
 
 const write: Handler = {
   name: 'Write',

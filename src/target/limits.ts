@@ -15,7 +15,9 @@ export interface Limits {
   readonly maxTransfer: number;
   /** The most data of one H2CData PDU, and of one R2T. A multiple of 4, at least 4096. */
   readonly maxH2cData: number;
-  /** In-capsule space reserved by all queues, and data granted by R2Ts, together. */
+  /** In-capsule space reserved by all I/O queues together. A queue that does not fit is refused at Connect. */
+  readonly capsuleBudget: number;
+  /** Data granted by R2Ts, all together. */
   readonly writeBudget: number;
   /** Data that one queue may have granted by R2Ts. */
   readonly queueWriteBudget: number;
@@ -43,6 +45,12 @@ export interface Limits {
 /** The unit of KAS, in milliseconds: Keep Alive Timeouts are rounded up to whole seconds. */
 export const KATO_GRANULARITY = 1000;
 
+/** What a timer can wait, in whole units of KAS. */
+const LONGEST_KATO = Math.floor((2 ** 31 - 1) / KATO_GRANULARITY) * KATO_GRANULARITY;
+/** The Keep Alive Timeout that a host gets for the one it asked for, ms. */
+export const grantedKato = (asked: number): number =>
+  Math.min(Math.ceil(asked / KATO_GRANULARITY) * KATO_GRANULARITY, LONGEST_KATO);
+
 const KiB = 1024;
 const MiB = 1024 * KiB;
 
@@ -53,7 +61,8 @@ export const DEFAULT_LIMITS: Limits = {
   ioCapsuleData: 16 * KiB,
   maxTransfer: MiB,
   maxH2cData: MiB,
-  writeBudget: 1024 * MiB,
+  capsuleBudget: 1024 * MiB,
+  writeBudget: 256 * MiB,
   queueWriteBudget: 16 * MiB,
   readBudget: 256 * MiB,
   sendBacklog: 4 * MiB,
@@ -66,3 +75,33 @@ export const DEFAULT_LIMITS: Limits = {
   asyncEvents: 4,
   namespaces: 1024,
 };
+
+/** Why the limits cannot be kept or told to a host; undefined: they can. */
+export function limitsProblem(limits: Limits): string | undefined {
+  const whole = (name: keyof Limits, least: number, most: number, multiple = 1): string | undefined => {
+    const value = limits[name];
+    const fits = Number.isSafeInteger(value) && value >= least && value <= most && value % multiple === 0;
+    const of = multiple === 1 ? '' : ` and a multiple of ${multiple}`;
+    return fits ? undefined : `${name} ${value}: it must be from ${least} to ${most}${of}`;
+  };
+  const { maxTransfer } = limits;
+  return (
+    whole('queueEntries', 2, 65_536) ??
+    whole('ioQueues', 1, 65_534) ??
+    whole('adminCapsuleData', 8 * KiB, MiB, 16) ??
+    whole('ioCapsuleData', 0, MiB, 16) ??
+    // 4 KiB would be told as MDTS 0, which means "no limit".
+    whole('maxTransfer', 8 * KiB, 2 ** 31, 8 * KiB) ??
+    (Number.isInteger(Math.log2(maxTransfer))
+      ? undefined
+      : `maxTransfer ${maxTransfer}: it must be a power of two`) ??
+    whole('maxH2cData', 4 * KiB, 2 ** 31, 4) ??
+    whole('capsuleBudget', 0, Number.MAX_SAFE_INTEGER) ??
+    whole('writeBudget', maxTransfer, Number.MAX_SAFE_INTEGER) ??
+    whole('queueWriteBudget', 1, Number.MAX_SAFE_INTEGER) ??
+    whole('readBudget', maxTransfer, Number.MAX_SAFE_INTEGER) ??
+    whole('sendBacklog', 1, Number.MAX_SAFE_INTEGER) ??
+    whole('asyncEvents', 1, 256) ??
+    whole('namespaces', 1, 65_535)
+  );
+}

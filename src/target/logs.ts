@@ -21,6 +21,8 @@ interface LogPage {
   /** Which controllers have it. */
   readonly on: 'io' | 'discovery' | 'both';
   build(controller: Controller, command: Command): Uint8Array;
+  /** The host has read it, and not asked to retain the event (RAE). */
+  read?(controller: Controller): void;
 }
 
 /** The tables of opcodes, given by admin.ts: it holds Get Log Page itself. */
@@ -60,10 +62,9 @@ export function logPages(tables: () => CommandTables): ReadonlyMap<number, LogPa
       LogId.ChangedNamespaces,
       {
         on: 'io',
-        build({ changedNamespaces }, command) {
-          const made = changedNamespaces.encode();
-          if (!retains(command)) changedNamespaces.clear();
-          return made;
+        build: ({ changedNamespaces }) => changedNamespaces.encode(),
+        read({ changedNamespaces }) {
+          changedNamespaces.clear();
         },
       },
     ],

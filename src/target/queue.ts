@@ -45,6 +45,7 @@ export class Queue implements Waiter {
   /** Reads that wait for the host to take what it has been sent, in order; and bytes of those that run. */
   readonly #reading = new Fifo<Command>();
   #readBytes = 0;
+  #pumping = false;
 
   constructor(connection: Connection) {
     this.connection = connection;
@@ -189,11 +190,12 @@ export class Queue implements Waiter {
     const { limits, writeBudget } = this.connection.target;
     for (let command = this.#granting.peek(); command !== undefined; command = this.#granting.peek()) {
       // What a queue holds may exceed its share by no more than one command, so that any command fits.
-      if (this.granted > 0 && this.granted + command.length > limits.queueWriteBudget) return;
-      if (!writeBudget.take(command.length)) {
-        writeBudget.wait(this);
+      if (this.granted > 0 && this.granted + command.length > limits.queueWriteBudget) {
+        // Its own commands wake it; others need not stand behind it.
+        writeBudget.forget(this);
         return;
       }
+      if (!writeBudget.take(command.length, this)) return;
       this.#granting.shift();
       command.reserved = command.length;
       this.granted += command.length;
@@ -223,7 +225,7 @@ export class Queue implements Waiter {
   #execute(command: Command): void {
     command.phase = 'executing';
     this.executing++;
-    if (this.qid !== 0 && command.handler!.transfer === 'out') {
+    if (command.handler!.transfer === 'out') {
       command.parked = true;
       this.#reading.push(command);
       this.pump();
@@ -232,16 +234,20 @@ export class Queue implements Waiter {
 
   /** Starts reads while the host takes what it is sent; one always may, whatever its size. */
   pump(): void {
+    // A read that is answered at once pumps again: the loop that is running goes on instead.
+    if (this.#pumping) return;
+    this.#pumping = true;
     const { sender, target } = this.connection;
     for (let command = this.#reading.peek(); command !== undefined; command = this.#reading.peek()) {
       const pending = sender.pending + this.#readBytes;
-      if (pending > 0 && pending + command.length > target.limits.sendBacklog) return;
+      if (pending > 0 && pending + command.length > target.limits.sendBacklog) break;
       this.#reading.shift();
       this.#readBytes += command.length;
       command.parked = false;
       command.counted = true;
       command.handler!.execute(command);
     }
+    this.#pumping = false;
   }
 
   // ---- what the host gets
@@ -326,8 +332,8 @@ export class Queue implements Waiter {
    * blocks until then, and is not answered.
    */
   drop(): void {
-    this.connection.target.writeBudget.forget(this);
     this.#granting.clear();
+    this.connection.target.writeBudget.forget(this);
     this.#reading.clear();
     for (const command of this.#slots) {
       if (command.phase === 'free' || command.phase === 'sending') continue;
@@ -353,10 +359,17 @@ export class Queue implements Waiter {
     if (command === undefined) return false;
     if (this.qid === 0 && this.controller?.asyncEvents.abort(cid, Status.AbortRequested) === true)
       return true;
-    const waiting = this.#reading.remove(command) || this.#granting.remove(command);
+    const waiting = this.#reading.remove(command) || this.#ungrant(command);
     const withStorage = command.phase === 'executing' && command.namespace !== undefined;
     if (!waiting && !(withStorage && command.namespace!.volume.cancel(command.op))) return false;
     this.complete(command, Status.AbortRequested);
+    return true;
+  }
+
+  /** Takes a command out of the line for budget; those behind it may go on. */
+  #ungrant(command: Command): boolean {
+    if (!this.#granting.remove(command)) return false;
+    this.#grant();
     return true;
   }
 
@@ -368,6 +381,11 @@ export class Queue implements Waiter {
       if (command.phase === 'receiving' && command.granted > command.received)
         since = Math.min(since ?? Infinity, command.grantedAt);
     return since;
+  }
+
+  /** For tests and the simulator: every slot. */
+  commands(): readonly Command[] {
+    return this.#slots;
   }
 
   invariants(): void {

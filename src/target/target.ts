@@ -7,7 +7,7 @@ import { Operation } from '../storage/operation.ts';
 import { Slabs } from '../storage/slabs.ts';
 import { Volume } from '../storage/volume.ts';
 import { Budget } from './budget.ts';
-import { DEFAULT_LIMITS, type Limits } from './limits.ts';
+import { DEFAULT_LIMITS, limitsProblem, type Limits } from './limits.ts';
 import { Namespace, type NamespaceIdentity } from './namespace.ts';
 import { Port } from './port.ts';
 import { Subsystem, type SubsystemIdentity } from './subsystem.ts';
@@ -23,7 +23,9 @@ export interface NamespaceOptions extends NamespaceIdentity {
 export class Target {
   readonly env: Env;
   readonly limits: Limits;
-  /** In-capsule space and granted write data. */
+  /** In-capsule space of I/O queues. */
+  readonly capsuleBudget: Budget;
+  /** Granted write data. */
   readonly writeBudget: Budget;
   /** Buffers of reads. */
   readonly slabs: Slabs;
@@ -42,6 +44,9 @@ export class Target {
   constructor(env: Env, limits: Partial<Limits> = {}) {
     this.env = env;
     this.limits = { ...DEFAULT_LIMITS, ...limits };
+    const problem = limitsProblem(this.limits);
+    if (problem !== undefined) throw new RangeError(problem);
+    this.capsuleBudget = new Budget(this.limits.capsuleBudget);
     this.writeBudget = new Budget(this.limits.writeBudget);
     this.slabs = new Slabs({ budget: this.limits.readBudget });
     this.discovery = new Subsystem(

@@ -3,7 +3,8 @@
  * Whatever they do, nothing may throw, the target's books must balance, and another host must not notice.
  */
 import { IoOpcode } from '../../src/nvme/opcode.ts';
-import { CapsuleCmd, H2CData, PduType } from '../../src/pdu/pdus.ts';
+import { concat } from '../../src/layout/bytes.ts';
+import { CapsuleCmd, H2CData, H2CTermReq, ICReq, PduType } from '../../src/pdu/pdus.ts';
 import { viewOf } from '../../src/layout/struct.ts';
 import { NQN, TargetWorld } from '../doubles/target-world.ts';
 import { WireHost, inCapsule, rw } from '../doubles/wire-host.ts';
@@ -51,6 +52,18 @@ function h2c(dice: Dice, host: WireHost): Uint8Array {
   return Uint8Array.from([...header, ...data]);
 }
 
+/** One PDU, right or not so right. */
+function say(dice: Dice, host: WireHost): Uint8Array {
+  const said = dice.oneIn(24)
+    ? H2CTermReq.bytes({ type: PduType.H2CTermReq, hlen: 24, plen: 24, fes: dice.below(8) })
+    : dice.oneIn(24)
+      ? ICReq.bytes({ type: PduType.ICReq, hlen: 128, plen: 128 })
+      : dice.oneIn(4)
+        ? h2c(dice, host)
+        : capsule(dice);
+  return dice.oneIn(3) ? mutate(dice, said) : said;
+}
+
 export function fuzzTarget(dice: Dice, note: (input: Uint8Array) => void): void {
   const world = new TargetWorld({ maxH2cData: 65536, queueWriteBudget: 2 ** 20, connections: 16 });
   const options = {
@@ -59,6 +72,11 @@ export function fuzzTarget(dice: Dice, note: (input: Uint8Array) => void): void 
     cattr: dice.below(2),
     sqsize: 1 + dice.below(64),
   };
+  // A host that never came as far as Connect.
+  const early = world.open();
+  if (dice.oneIn(2)) early.initialize();
+  early.raw(concat([say(dice, early), say(dice, early), say(dice, early)]));
+  world.settle();
   const { admin, io } = world.up(options);
   const survivor = world.open();
   const cntlid = survivor.up(NQN);
@@ -66,8 +84,9 @@ export function fuzzTarget(dice: Dice, note: (input: Uint8Array) => void): void 
   for (let turns = dice.below(24); turns > 0; turns--) {
     const host = dice.oneIn(4) ? admin : io;
     if (host.ended || host.gone) break;
-    const said = dice.oneIn(4) ? h2c(dice, host) : capsule(dice);
-    const input = dice.oneIn(3) ? mutate(dice, said) : said;
+    let input = say(dice, host);
+    // Several in one segment: what comes behind the end of a connection is nobody's.
+    while (dice.oneIn(4)) input = concat([input, say(dice, host)]);
     note(input);
     for (const piece of pieces(dice, input)) host.raw(piece);
     world.settle();
@@ -89,6 +108,7 @@ export function fuzzTarget(dice: Dice, note: (input: Uint8Array) => void): void 
   world.target.invariants();
   if (world.target.writeBudget.used !== 0)
     throw new Error(`${world.target.writeBudget.used} bytes of write budget leak`);
+  if (world.target.capsuleBudget.used !== 0) throw new Error('in-capsule space leaks');
   if (world.target.slabs.inUse !== 0)
     throw new Error(`${world.target.slabs.inUse} bytes of read buffers leak`);
   const left = world.env.clock.timers.map(({ name }) => name);

@@ -147,13 +147,13 @@ void t.test('Connect refuses what is wrong, and says where', (t) => {
     t.end();
   });
   void t.test('in-capsule space is reserved: a queue that does not fit gets Controller Busy', (t) => {
-    const world = new TargetWorld({ writeBudget: 3 * 2 ** 20 });
+    const world = new TargetWorld({ capsuleBudget: 3 * 2 ** 20 });
     const { cntlid, io } = world.up();
     const second = world.open();
     t.throws(() => second.ioUp(NQN, cntlid, { qid: 2 }), /181/);
     io.transport.end();
     world.settle();
-    t.equal(world.target.writeBudget.used, 0, 'and is given back with the queue');
+    t.equal(world.target.capsuleBudget.used, 0, 'and is given back with the queue');
     world.open().ioUp(NQN, cntlid, { qid: 2 });
     t.end();
   });
@@ -289,14 +289,14 @@ void t.test('Read and Write', (t) => {
     const fused = rw(IoOpcode.Write, 0, 1);
     fused[1] = 1;
     t.equal(status(fused), Status.InvalidField | DNR, 'fused operations are not offered');
-    const small = new TargetWorld({ maxTransfer: 4096 });
+    const small = new TargetWorld({ maxTransfer: 8192 });
     const { io: limited } = small.up();
     t.equal(
-      limited.response(limited.command(rw(IoOpcode.Read, 0, 9))).status,
+      limited.response(limited.command(rw(IoOpcode.Read, 0, 17))).status,
       Status.InvalidField | DNR,
       'more than MDTS',
     );
-    t.equal(limited.response(limited.command(rw(IoOpcode.Read, 0, 8))).status, 0);
+    t.equal(limited.response(limited.command(rw(IoOpcode.Read, 0, 16))).status, 0);
     world.settle();
     t.end();
   });
