@@ -388,6 +388,7 @@ export class Queue implements Waiter {
     return this.#slots;
   }
 
+  /** For tests and the simulator, after an event. */
   invariants(): void {
     let outstanding = 0;
     let executing = 0;
