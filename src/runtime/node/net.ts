@@ -104,7 +104,9 @@ export class NodeTransport implements Transport {
   }
 
   reset(): void {
-    this.#socket.resetAndDestroy();
+    // libuv refuses to reset a socket whose FIN is not out yet (EINVAL), and Node would then never close it.
+    if (this.#ended && !this.#socket.writableFinished) this.#socket.destroy();
+    else this.#socket.resetAndDestroy();
   }
 
   #gone(): void {
