@@ -33,7 +33,9 @@ export interface Options {
   readonly help: boolean;
 }
 
-export class UsageError extends Error {}
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
 
 const boolean = { type: 'boolean', default: false } as const;
 

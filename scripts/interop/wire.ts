@@ -48,7 +48,7 @@ export class Wire {
 
   /** Breaks every connection, as a network may. */
   cut(): void {
-    for (const socket of this.#lines) socket.resetAndDestroy();
+    for (const socket of this.#lines) reset(socket);
   }
 
   async close(): Promise<void> {
@@ -90,9 +90,15 @@ function pipe(from: Socket, to: Socket, framer: Framer): void {
   from.on('error', () => (broken = true));
   from.on('close', () => {
     if (to.destroyed) return;
-    if (broken) to.resetAndDestroy();
+    if (broken) reset(to);
     else to.destroySoon();
   });
+}
+
+/** libuv refuses to reset a socket whose FIN is not out yet. */
+function reset(socket: Socket): void {
+  if (socket.writableEnded && !socket.writableFinished) socket.destroy();
+  else socket.resetAndDestroy();
 }
 
 const COMMON = CommonHeader.size;
