@@ -8,7 +8,6 @@
  *
  * It checks ORDER.1 by itself: nobody may use bytes that a change is under way to.
  */
-import { SparseBytes } from '../../src/runtime/memory/sparse.ts';
 import type { MachineClock, SimClock } from './clock.ts';
 import { SimFile } from './file.ts';
 import type { SimRandom } from './random.ts';
@@ -68,8 +67,8 @@ export class SimDisk {
   readonly random: SimRandom;
   readonly trace: SimTrace;
   readonly options: DiskOptions;
-  readonly seen: SparseBytes;
-  readonly stable: SparseBytes;
+  seen: Uint8Array;
+  stable: Uint8Array;
   unsynced: Change[] = [];
   readonly accesses = new Set<Access>();
   /** Calls that will fail, and calls that did. */
@@ -89,8 +88,8 @@ export class SimDisk {
     this.random = random;
     this.trace = trace;
     this.options = options;
-    this.seen = new SparseBytes(options.size);
-    this.stable = new SparseBytes(options.size);
+    this.seen = new Uint8Array(options.size);
+    this.stable = new Uint8Array(options.size);
   }
 
   open(process: MachineClock): SimFile {
@@ -120,6 +119,12 @@ export class SimDisk {
     return true;
   }
 
+  /** Fills `into` with what everybody sees. */
+  read(offset: number, into: Uint8Array): number {
+    into.set(this.seen.subarray(offset, offset + into.length));
+    return into.length;
+  }
+
   // ---- one call, from its beginning to its end
 
   begin(access: Access): Access {
@@ -134,8 +139,7 @@ export class SimDisk {
   /** Half of a change is there at once. */
   startChange(access: Access): void {
     access.early = this.#half(access.length);
-    access.before = new Uint8Array(access.early);
-    this.seen.read(access.offset, access.before);
+    access.before = this.seen.slice(access.offset, access.offset + access.early);
     this.put(this.seen, access.offset, access.early, access.take!());
   }
 
@@ -150,7 +154,7 @@ export class SimDisk {
           ? early
           : 0;
     if (length === 0) {
-      this.seen.write(offset, before);
+      this.seen.set(before, offset);
       return;
     }
     const bytes = take!()?.slice(0, length);
@@ -164,10 +168,9 @@ export class SimDisk {
     return length > blockSize ? Math.floor(length / blockSize / 2) * blockSize : Math.floor(length / 2);
   }
 
-  put(to: SparseBytes, offset: number, length: number, bytes: Uint8Array | undefined): void {
-    if (length === 0) return;
-    if (bytes === undefined) to.punch(offset, length);
-    else to.write(offset, bytes.length === length ? bytes : bytes.subarray(0, length));
+  put(to: Uint8Array, offset: number, length: number, bytes: Uint8Array | undefined): void {
+    if (bytes === undefined) to.fill(0, offset, offset + length);
+    else to.set(bytes.length === length ? bytes : bytes.subarray(0, length), offset);
   }
 
   /** A sync that covers `changes` is over. */
@@ -199,15 +202,16 @@ export class SimDisk {
           this.put(this.stable, offset + at, Math.min(blockSize, length - at), bytes?.subarray(at));
     this.unsynced = [];
     this.failedAt = undefined;
-    const all = new Uint8Array(this.stable.size);
-    this.stable.read(0, all);
-    this.seen.write(0, all);
+    this.seen.set(this.stable);
   }
 
-  /** The operator gives it another size. What shrinks away is gone; what grows is zero. */
+  /** The operator makes it larger. */
   resize(size: number): void {
     this.trace.note('has another size', this.name, size);
-    this.seen.resize(size);
-    this.stable.resize(size);
+    const [seen, stable] = [this.seen, this.stable];
+    this.seen = new Uint8Array(size);
+    this.stable = new Uint8Array(size);
+    this.seen.set(seen);
+    this.stable.set(stable);
   }
 }

@@ -19,7 +19,7 @@ export class SimFile implements FileIo {
   constructor(disk: SimDisk, process: MachineClock) {
     this.disk = disk;
     this.id = this.path = disk.name;
-    this.size = disk.seen.size;
+    this.size = disk.seen.length;
     this.#process = process;
   }
 
@@ -32,7 +32,7 @@ export class SimFile implements FileIo {
     assert(this.#open, 'the file is open');
     if (!disk.random.oneIn(disk.options.residentOneIn)) return -1;
     disk.accesses.delete(disk.begin(new Access(offset, into.length)));
-    return disk.seen.read(offset, into);
+    return disk.read(offset, into);
   }
 
   /** The first half is read early and the second late: a change in between would be seen by half. */
@@ -40,12 +40,12 @@ export class SimFile implements FileIo {
     const { disk } = this;
     const access = disk.begin(new Access(offset, into.length));
     const half = into.length >> 1;
-    disk.seen.read(offset, into.subarray(0, half));
+    disk.read(offset, into.subarray(0, half));
     this.#later('read', 0, () => {
       disk.accesses.delete(access);
       if (disk.strikes('read EIO')) done(injected('read', 'EIO'), 0);
       else if (disk.strikes('read short')) done(undefined, half);
-      else done(undefined, half + disk.seen.read(offset + half, into.subarray(half)));
+      else done(undefined, half + disk.read(offset + half, into.subarray(half)));
     });
   }
 
@@ -82,7 +82,7 @@ export class SimFile implements FileIo {
   ): void {
     const { disk } = this;
     assert(this.#open, 'the file is open');
-    assert(offset + length <= disk.seen.size, 'a change stays inside');
+    assert(offset + length <= disk.seen.length, 'a change stays inside');
     const access = disk.begin(new Access(offset, length, take));
     disk.startChange(access);
     this.#later(call, 0, () => {
@@ -104,7 +104,7 @@ export class SimFile implements FileIo {
 
   refresh(done: IoDone): void {
     this.#later('refresh', 0, () => {
-      this.size = this.disk.seen.size;
+      this.size = this.disk.seen.length;
       done(undefined);
     });
   }

@@ -59,7 +59,7 @@ export class DiskOracle {
 
   /** The disk has become larger. */
   grow(): void {
-    while (this.#blocks.length * this.blockSize < this.disk.seen.size)
+    while (this.#blocks.length * this.blockSize < this.disk.seen.length)
       this.#blocks.push(new BlockHistory(`${this.name} block ${this.#blocks.length}`));
   }
 

@@ -61,8 +61,10 @@ export interface Plan {
 export function swarm(seed: number, overrides: Partial<Plan> = {}): Plan {
   const all = new SimRandom(seed);
   const shape = all.fork('shape');
-  const few = (most: number): number => (shape.oneIn(2) ? 1 : shape.between(1, most));
-  const blockSize = shape.oneIn(3) ? 4096 : 512;
+  // Most worlds are small: connecting costs more than I/O does, and most of what goes wrong needs little to do so.
+  const large = shape.oneIn(6);
+  const few = (most: number): number => (shape.oneIn(large ? 2 : 4) ? shape.between(1, most) : 1);
+  const blockSize = shape.oneIn(6) ? 4096 : 512;
   const quiet = all.fork('quiet').oneIn(8);
   const duration = all.fork('duration').pick([50, 300, 1000, 4000]);
   const digests = shape.pick(['', 'h', 'd', 'hd', 'hd']);
@@ -82,7 +84,7 @@ export function swarm(seed: number, overrides: Partial<Plan> = {}): Plan {
     disableSqFlow: shape.oneIn(2),
     kato: quiet && shape.oneIn(2) ? 0 : shape.between(1, 5) * 1000,
   };
-  const { hosts, subsystems, ways, ioQueues, queueEntries } = topology;
+  const { hosts, subsystems, ways, ioQueues, queueEntries } = { ...topology, ...overrides };
   const capsules = hosts * subsystems * ways * ioQueues * queueEntries;
   const plan: Plan = {
     seed,

@@ -207,7 +207,7 @@ export class TargetMachine {
   /** The operator makes a disk larger. */
   grow(namespace: NamespaceState, blocks: number): void {
     const { disk, oracle, plan } = namespace;
-    disk.resize(disk.seen.size + blocks * plan.blockSize);
+    disk.resize(disk.seen.length + blocks * plan.blockSize);
     oracle.grow();
     if (this.state === 'on' && namespace.exported) namespace.volume?.refresh(() => undefined);
   }

@@ -16,6 +16,19 @@ const RETRANSMIT = 200_000;
 /** ICReq and ICResp have no digest: a simulated network does not touch them. */
 const UNPROTECTED = 128;
 
+/** A copy of the parts, in one piece. */
+function concat(parts: readonly Uint8Array[]): Uint8Array {
+  let length = 0;
+  for (const part of parts) length += part.length;
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}
+
 class Pipe {
   readonly link: Link;
   readonly direction: Direction;
@@ -54,11 +67,9 @@ class Pipe {
       this.#taking = false;
       const write = this.#writes.shift();
       if (write === undefined || this.from.over) return;
-      for (const part of write.parts)
-        if (part.length > 0) {
-          this.#buffer.push(part.slice());
-          this.buffered += part.length;
-        }
+      const bytes = concat(write.parts);
+      if (bytes.length > 0) this.#buffer.push(bytes);
+      this.buffered += bytes.length;
       this.link.trace.note('socket takes', this.from.name, this.buffered);
       write.done();
       this.from.touched();
@@ -140,8 +151,13 @@ class Pipe {
   }
 
   #cut(length: number): Uint8Array {
-    const chunk = new Uint8Array(length);
     this.buffered -= length;
+    const first = this.#buffer.peek();
+    if (first !== undefined && first.length - this.#skip > length) {
+      this.#skip += length;
+      return first.subarray(this.#skip - length, this.#skip);
+    }
+    const chunk = new Uint8Array(length);
     for (let at = 0; at < length;) {
       const part = this.#buffer.peek()!;
       const take = Math.min(part.length - this.#skip, length - at);

@@ -116,7 +116,7 @@ export class World {
   #addHost(index: number): void {
     const { plan } = this;
     const { kato, headerDigest, dataDigest, hostLimits: limits } = plan;
-    const look = 20_000 + this.random.below(300_000);
+    const look = 50_000 + this.random.below(300_000);
     const host = new HostMachine(this, `h${index + 1}`, { kato, headerDigest, dataDigest, look, limits });
     for (let s = 0; s < plan.subsystems; s++) {
       const target = this.targets[s % plan.targets]!;
