@@ -41,7 +41,7 @@ function parse(): ReturnType<typeof options> {
   try {
     return options();
   } catch (error) {
-    throw new UsageError((error as Error).message.split('. ')[0]);
+    throw new UsageError((error as Error).message.split(/\.?[ \n](?=To |Did )/)[0]);
   }
 }
 
@@ -155,7 +155,11 @@ async function mutations(only: string | undefined, table: string | undefined): P
 /** Goes on where the last one stopped, until it is told to stop. */
 function soak(file: string, runs: number): boolean {
   let state = { next: 1, ios: 0, seconds: 0, failed: [] as number[] };
-  if (existsSync(file)) state = JSON.parse(readFileSync(file, 'utf8')) as typeof state;
+  try {
+    if (existsSync(file)) state = JSON.parse(readFileSync(file, 'utf8')) as typeof state;
+  } catch (error) {
+    throw new UsageError(`--soak ${file}: ${(error as Error).message}`);
+  }
   const last = state.next + runs;
   const sums: Sums = { runs: 0, ios: state.ios, seconds: state.seconds };
   console.log(`soak from seed ${seedText(state.next)}, into ${file}`);

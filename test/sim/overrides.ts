@@ -29,6 +29,21 @@ const YES_NO = ['headerDigest', 'dataDigest', 'disableSqFlow', 'crashAtEnd'] as 
 export type Field = (typeof NUMBERS)[number] | (typeof YES_NO)[number];
 export const FIELDS: readonly Field[] = [...NUMBERS, ...YES_NO];
 
+/** Fields that mean something when they are 0; of everything else there is one at least. */
+const ZERO: readonly Field[] = [
+  ...YES_NO,
+  'lastAddressAt',
+  'kato',
+  'abandonOneIn',
+  'eraseOneIn',
+  'flushOneIn',
+  'fuaOneIn',
+];
+const MOST = 1_000_000;
+
+export const leastOf = (field: Field): number =>
+  ZERO.includes(field) ? 0 : field === 'queueEntries' ? 2 : 1;
+
 export interface Overrides {
   readonly set: Readonly<Partial<Record<Field, number>>>;
   /** Indices of the faults that are kept; undefined: all. */
@@ -66,6 +81,8 @@ export function readOverrides(sets: readonly string[], faults: string | undefine
     const number = readNumber(value);
     if (!(FIELDS as readonly string[]).includes(field) || number === undefined)
       return `--set ${text}: not FIELD=NUMBER; fields are ${FIELDS.join(', ')}`;
+    if (number < leastOf(field as Field) || number > MOST)
+      return `--set ${text}: from ${leastOf(field as Field)} to ${MOST}`;
     set[field as Field] = number;
   }
   if (faults === undefined) return { set, faults: undefined };

@@ -1,5 +1,5 @@
 /** Makes a failing simulation smaller while it breaks the same rule: fewer faults, fewer of everything, shorter. */
-import { planOf, type Field, type Overrides } from './overrides.ts';
+import { leastOf, planOf, type Field, type Overrides } from './overrides.ts';
 import type { Plan } from './plan.ts';
 import { simulate } from './simulation.ts';
 
@@ -45,9 +45,7 @@ export function shrink(seed: number, overrides: Overrides, rule: string, budget 
         fails({ ...best, faults: keptFaults(seed, best).filter((each) => each !== index) }) || smaller;
     for (const [field, steps] of STEPS) {
       const value = Number(planOf(seed, best)[field as keyof Plan]);
-      const tried = [...new Set(steps(value))].filter(
-        (each) => each >= 0 && each < value && mayBe(field, each),
-      );
+      const tried = [...new Set(steps(value))].filter((each) => each >= leastOf(field) && each < value);
       smaller = tried.some((each) => fails({ ...best, set: { ...best.set, [field]: each } })) || smaller;
     }
   }
@@ -57,16 +55,3 @@ export function shrink(seed: number, overrides: Overrides, rule: string, budget 
 function keptFaults(seed: number, overrides: Overrides): readonly number[] {
   return overrides.faults ?? planOf(seed, overrides).faults.map((_, i) => i);
 }
-
-const ZERO: readonly Field[] = [
-  'crashAtEnd',
-  'lastAddressAt',
-  'abandonOneIn',
-  'eraseOneIn',
-  'flushOneIn',
-  'fuaOneIn',
-  'headerDigest',
-  'dataDigest',
-  'disableSqFlow',
-];
-const mayBe = (field: Field, value: number): boolean => value > 0 || ZERO.includes(field);
