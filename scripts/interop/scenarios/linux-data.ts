@@ -187,7 +187,7 @@ const matrix: Scenario = {
           const { inCapsule: capsulesBefore, r2ts: r2tsBefore } = target.wire.traffic;
           await context.guest.run(
             `${context.connect(target, options)}
-            fio_verify $disk --bs=${bs} --size=8m
+            fio_verify $disk --bs=${bs} --size=2m
             disconnect ${target.nqn}`,
             300,
           );
