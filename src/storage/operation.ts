@@ -4,6 +4,7 @@
  * to it by `volume.giveBack(op)` once the socket has taken them.
  */
 import type { IoError } from '../runtime/ports.ts';
+import type { Place } from './ranges.ts';
 
 export type OperationKind = 'read' | 'write' | 'zero' | 'deallocate' | 'flush';
 
@@ -62,13 +63,9 @@ export class Operation {
   to = 0;
   modifies = false;
   arrival = 0;
-  /** Earlier operations in its way, and later ones in whose way it is. */
-  blockers = 0;
-  readonly followers: Operation[] = [];
-  /** Its index in the list of all operations in flight; -1: it has no range. */
-  place = -1;
-  /** The newest arrival that has counted this operation as a blocker. */
-  metBy = 0;
+  /** Where it stands in line, and in how many of these places it waits. Without places it has no range. */
+  readonly places: Place[] = [];
+  waitsIn = 0;
 
   /** slabs.ts: the memory behind `parts` of a read, and who waits for it. */
   readonly slabs: Uint8Array[] = [];

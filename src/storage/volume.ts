@@ -292,7 +292,8 @@ export class Volume {
   /** A read that has to wait needs a range after all. Nothing has come between `isClear` and here. */
   #stay(op: Operation, stage: 'slab' | 'file'): void {
     op.stage = stage;
-    if (op.place < 0) assert(this.#ranges.add(op), 'nothing was in the way of this read a moment ago');
+    if (op.places.length === 0)
+      assert(this.#ranges.add(op), 'nothing was in the way of this read a moment ago');
   }
 
   #written(op: Operation, error: IoError | undefined): void {
@@ -321,7 +322,7 @@ export class Volume {
   #leave(op: Operation): void {
     op.stage = 'idle';
     this.#inFlight--;
-    if (op.place >= 0) this.#ranges.remove(op, this.#ready);
+    if (op.places.length > 0) this.#ranges.remove(op, this.#ready);
   }
 
   #count(op: Operation): void {
