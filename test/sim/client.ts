@@ -13,6 +13,9 @@ import type { World } from './world.ts';
 /** A client that finds no disk so often gives up one I/O of its plan. */
 const PATIENCE = 20;
 
+/** What a client puts into buffers that it got back. */
+export const SCRIBBLE = 0xa5;
+
 /** An I/O under way. */
 export interface Outstanding {
   readonly op: Op;
@@ -127,6 +130,9 @@ export function submitIo(
     world.outstanding.delete(outstanding);
     world.trace.note(`${kind} ends #${id} ${namespace.oracle.name}`, client, io.status);
     ended(op, io);
+    // The buffers are the client's again: whoever still sends from them, or reads into them, is found out.
+    op.data.fill(SCRIBBLE);
+    if (kind === 'read') world.returned.push(op);
   };
   const io = new Io({ ioDone: done }, kind, {
     slba,

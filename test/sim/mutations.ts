@@ -43,6 +43,28 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   { name: 'free the CID before its command is answered or its connection dead', edits: [FREE_AT_ONCE] },
   {
+    name: 'data of a read that was given up lands in the buffer that was given back',
+    edits: [
+      {
+        file: 'src/initiator/slot.ts',
+        from: 'this.#discard = true;',
+        to: 'ghost.parts.push(...request.parts);',
+      },
+    ],
+  },
+  {
+    name: 'a number of a connect that failed is not given back (NUM.8)',
+    edits: [
+      {
+        file: 'src/initiator/registry.ts',
+        from: `    this.#numbers.release(controller.instance);
+    this.identities`,
+        to: `    if (controller.subsystem !== undefined) this.#numbers.release(controller.instance);
+    this.identities`,
+      },
+    ],
+  },
+  {
     name: 'fail on no free slot instead of waiting',
     edits: [
       {

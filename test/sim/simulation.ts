@@ -162,6 +162,9 @@ function stop(world: World): boolean {
   for (const each of first) each.stop(gone);
   for (const each of first === hosts ? targets : hosts) each.stop(gone);
   const stopped = world.run('everything to stop', bounds.stop, () => left === 0, 'STOP');
-  if (stopped) world.checkAll();
+  if (stopped) {
+    world.checkAll();
+    world.checkReturned();
+  }
   return stopped && world.failure === undefined;
 }

@@ -8,13 +8,13 @@ import type { Failure } from '../../src/initiator/failure.ts';
 import { Status } from '../../src/nvme/status.ts';
 import { AssertionFailure } from '../../src/runtime/assert.ts';
 import { Connection as TargetConnection } from '../../src/target/connection.ts';
-import { Client, type Outstanding } from './client.ts';
+import { Client, SCRIBBLE, type Outstanding } from './client.ts';
 import { SimClock } from './clock.ts';
 import { SimDisk } from './disk.ts';
 import { HostMachine, type Way } from './host-machine.ts';
 import { hangReport } from './hang.ts';
 import { SimNet } from './net.ts';
-import { DiskOracle } from './oracle.ts';
+import { DiskOracle, type Op } from './oracle.ts';
 import type { Plan } from './plan.ts';
 import { SimRandom } from './random.ts';
 import { TargetMachine, type NamespaceState } from './target-machine.ts';
@@ -54,6 +54,8 @@ export class World {
   readonly clients: Client[] = [];
   readonly namespaces: NamespaceState[] = [];
   readonly outstanding = new Set<Outstanding>();
+  /** Reads that are over, with their buffers. */
+  readonly returned: Op[] = [];
   /** Machines whose connections may have suffered from what was done. */
   readonly disturbances = new Set<string>();
   readonly bounds: Bounds;
@@ -237,6 +239,17 @@ export class World {
   checkAll(): void {
     for (const target of this.targets) target.invariants();
     for (const host of this.hosts) host.registry.invariants();
+  }
+
+  /** At the end: nobody has touched a buffer after its I/O was over. */
+  checkReturned(): void {
+    const word = SCRIBBLE * 0x01010101;
+    for (const { id, data } of this.returned)
+      for (const found of new Uint32Array(data.buffer))
+        if (found !== word) {
+          this.violation('BUFFER', `read #${id} wrote into its buffer after it had ended`, [`#${id} `]);
+          return;
+        }
   }
 
   /** Everything that was broken is whole again. */
