@@ -1,5 +1,5 @@
 /** One kernel's share of a run: the guest is booted, and again when a scenario has ruined it; each scenario by itself. */
-import { existsSync, mkdirSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { Context, within } from './context.ts';
@@ -30,6 +30,7 @@ export interface Result {
 }
 
 const SECONDS = 120;
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 export class Runner {
   readonly #options: RunnerOptions;
@@ -48,6 +49,11 @@ export class Runner {
     const uncaught = (error: unknown): void => this.#uncaught(error);
     process.on('uncaughtException', uncaught);
     process.on('unhandledRejection', uncaught);
+    const stop = (): void => {
+      void this.#clear().then(() => process.exit(130));
+    };
+    for (const signal of SIGNALS) process.on(signal, stop);
+    removeLeftOvers(this.#options.folder);
     const results: Result[] = [];
     try {
       for (const scenario of scenarios) results.push(await this.#one(scenario));
@@ -55,9 +61,14 @@ export class Runner {
     } finally {
       process.off('uncaughtException', uncaught);
       process.off('unhandledRejection', uncaught);
-      await this.#guest?.stop();
-      rmSync(this.#runFolder, { recursive: true, force: true });
+      for (const signal of SIGNALS) process.off(signal, stop);
+      await this.#clear();
     }
+  }
+
+  async #clear(): Promise<void> {
+    await this.#guest?.stop();
+    rmSync(this.#runFolder, { recursive: true, force: true });
   }
 
   get #runFolder(): string {
@@ -157,6 +168,15 @@ export class Runner {
     const seconds = ((Date.now() - started) / 1000).toFixed(1);
     say(`Linux ${guest.release} is up after ${seconds} s (${this.#accelerator})`);
     return guest;
+  }
+}
+
+/** Of runs that were killed. */
+function removeLeftOvers(folder: string): void {
+  for (const name of readdirSync(folder)) {
+    const pid = /^run-(\d+)$/.exec(name)?.[1];
+    if (pid !== undefined && !existsSync(`/proc/${pid}`))
+      rmSync(join(folder, name), { recursive: true, force: true });
   }
 }
 
