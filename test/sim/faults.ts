@@ -150,6 +150,10 @@ function operate(world: World, { kind, which, count }: Fault): void {
   const machine = world.machineOf(namespace);
   // A path that goes, or is of another size for a moment, cannot be used.
   world.disturb(machine.name);
-  if (kind === 'toggle namespace') machine.toggle(namespace);
-  else machine.grow(namespace, count * 4);
+  // A few times in a row: the second change comes while hosts still look at the first.
+  for (let i = 0; i < count; i++)
+    world.clock.after(`${machine.name}: ${kind}`, i * which * 100, () => {
+      if (kind === 'toggle namespace') machine.toggle(namespace);
+      else machine.grow(namespace, 4);
+    });
 }

@@ -189,9 +189,19 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'overlapping commands reordered: a read passes a write (ORDER)',
     edits: [
       {
+        file: VOLUME,
+        from: `else if (op.kind === 'read' && !op.hold && this.#ranges.isClear(op)) this.#start(op);`,
+        to: `else if (op.kind === 'read' && !op.hold) this.#start(op);`,
+      },
+    ],
+  },
+  {
+    name: 'overlapping commands reordered: nobody waits for a range (ORDER)',
+    edits: [
+      {
         file: 'src/storage/ranges.ts',
-        from: '(a.modifies || b.modifies);',
-        to: 'a.modifies && b.modifies;',
+        from: '(isWhole ? WHOLE : 0) + (op.modifies ? MODIFIES : 0)',
+        to: '(isWhole ? WHOLE : 0)',
       },
     ],
   },
@@ -226,8 +236,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: TARGET_QUEUE,
-        from: 'if (!writeBudget.take(command.length)) {',
-        to: 'if (writeBudget.limit < command.length) {',
+        from: 'if (!writeBudget.take(command.length, this)) return;',
+        to: 'if (writeBudget.limit < command.length) return;',
       },
     ],
   },

@@ -68,7 +68,7 @@ export const REGRESSIONS: readonly Regression[] = [
         canPunch: true,
       },
       faults: [
-        { kind: 'grow namespace', at: 41, ms: 500, which: 34, count: 3 },
+        { kind: 'grow namespace', at: 41, ms: 500, which: 0, count: 3 },
         { kind: 'stall up', at: 42, ms: 20_000, which: 39, count: 3 },
         { kind: 'disconnect', at: 15, ms: 500, which: 22, count: 3 },
       ],

@@ -1,4 +1,6 @@
+import { readFileSync } from 'node:fs';
 import t from 'tap';
+import { MUTATIONS } from './mutations.ts';
 import { planOf, NOTHING, overridesText, readNumber, readOverrides } from './overrides.ts';
 import { swarm } from './plan.ts';
 import { REGRESSIONS } from './regressions.ts';
@@ -30,6 +32,13 @@ t.test('scenarios', (t) => {
 t.test('regressions', (t) => {
   for (const { name, seed, plan } of REGRESSIONS)
     t.equal(simulate(swarm(seed, plan)).failure, undefined, name);
+  t.end();
+});
+
+t.test('mutations apply to the code as it is', (t) => {
+  for (const { name, edits } of MUTATIONS)
+    for (const { file, from } of edits)
+      t.equal(readFileSync(file, 'utf8').split(from).length, 2, `${name}: its text is once in ${file}`);
   t.end();
 });
 

@@ -196,8 +196,8 @@ export class TargetMachine {
         namespace.volume = undefined;
       });
     } else {
-      // The file is locked until its last operation is over.
-      if (namespace.volume !== undefined) return;
+      // The file is locked until its last operation is over, and a disk whose sync failed waits for a new process.
+      if (namespace.volume !== undefined || namespace.disk.failedAt !== undefined) return;
       this.world.trace.note('adds a namespace', this.name, plan.nsid);
       namespace.exported = true;
       if (this.target !== undefined) this.#export(namespace);
