@@ -48,12 +48,12 @@ export class FlushEpochs {
     }
   }
 
-  /** Drops an operation that no running sync serves; says whether it could. */
-  forget(op: Operation): boolean {
-    const at = this.#next.indexOf(op);
-    if (at < 0) return false;
-    this.#next.splice(at, 1);
-    return true;
+  /** Drops those of `ops` that no running sync serves; returns them. */
+  forget(ops: ReadonlySet<Operation>): Operation[] {
+    if (ops.size === 0) return [];
+    const forgotten = this.#next.filter((op) => ops.has(op));
+    this.#next = this.#next.filter((op) => !ops.has(op));
+    return forgotten;
   }
 
   #start(): void {

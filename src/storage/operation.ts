@@ -67,7 +67,7 @@ export class Operation {
   readonly places: Place[] = [];
   waitsIn = 0;
 
-  /** slabs.ts: the memory behind `parts` of a read, and who waits for it. */
+  /** slabs.ts: the memory behind `parts` of a read; whom to tell when it is there, while it waits for it. */
   readonly slabs: Uint8Array[] = [];
   slabUser: SlabUser | undefined = undefined;
 

@@ -6,6 +6,7 @@
 import type { Operation, SlabUser } from './operation.ts';
 import { Fifo } from '../runtime/fifo.ts';
 import { assert, must } from '../runtime/assert.ts';
+import { sift } from './sift.ts';
 
 const SMALLEST = 4096;
 
@@ -71,24 +72,23 @@ export class Slabs {
     return false;
   }
 
-  /** `op` no longer waits; says whether it did. */
-  forget(op: Operation): boolean {
-    const found = this.#waiting.remove(op);
-    // It may have been the large one in front of small ones.
-    if (found) this.#grant();
-    return found;
+  /** None of `ops` waits any more, or keeps what it was lent. */
+  forget(ops: Iterable<Operation>): void {
+    let waited = false;
+    for (const op of ops) {
+      waited ||= op.slabUser !== undefined;
+      op.slabUser = undefined;
+      this.#takeBack(op);
+    }
+    if (waited) sift(this.#waiting, (op) => op.slabUser !== undefined);
+    // One of them may have been the large one in front of small ones.
+    this.#grant();
   }
 
   /** Takes back what `op` was lent, if anything, and leaves it without parts. */
   giveBack(op: Operation): void {
     if (op.slabs.length === 0) return;
-    for (const slab of op.slabs) {
-      this.#inUse -= slab.length;
-      if (this.#allocated > this.budget) this.#allocated -= slab.length;
-      else this.#free[classOf(slab.length)]!.push(slab);
-    }
-    op.slabs.length = 0;
-    op.parts.length = 0;
+    this.#takeBack(op);
     this.#grant();
   }
 
@@ -101,6 +101,17 @@ export class Slabs {
       first === undefined || this.#granting || !this.#fits(first),
       'nobody waits for memory that is there',
     );
+  }
+
+  #takeBack(op: Operation): void {
+    if (op.slabs.length === 0) return;
+    for (const slab of op.slabs) {
+      this.#inUse -= slab.length;
+      if (this.#allocated > this.budget) this.#allocated -= slab.length;
+      else this.#free[classOf(slab.length)]!.push(slab);
+    }
+    op.slabs.length = 0;
+    op.parts.length = 0;
   }
 
   #fits(op: Operation): boolean {
@@ -150,7 +161,9 @@ export class Slabs {
     for (let op = this.#waiting.peek(); op && this.#fits(op); op = this.#waiting.peek()) {
       this.#waiting.shift();
       this.#lend(op);
-      must(op.slabUser, 'a waiting read has somebody to tell').slabReady(op);
+      const user = must(op.slabUser, 'a waiting read has somebody to tell');
+      op.slabUser = undefined;
+      user.slabReady(op);
     }
     this.#granting = false;
   }

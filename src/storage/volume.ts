@@ -17,6 +17,7 @@ import { REFUSED } from './refused.ts';
 import { Ranges } from './ranges.ts';
 import { assert } from '../runtime/assert.ts';
 import { machine } from '../runtime/machine.ts';
+import { sift } from './sift.ts';
 
 const STATES = {
   online: ['failed', 'closing'],
@@ -160,17 +161,29 @@ export class Volume {
    * with ECANCELED.
    */
   cancel(op: Operation): boolean {
-    if (op.stage === 'file') op.stopping = true;
-    const dropped =
-      op.stage === 'range' ||
-      (op.stage === 'slab' && this.#slabs.forget(op)) ||
-      (op.stage === 'ready' && this.#ready.remove(op)) ||
-      (op.stage === 'sync' && op.kind === 'flush' && this.#flush.forget(op));
-    if (!dropped) return false;
-    this.#slabs.giveBack(op);
-    this.#leave(op);
+    return this.cancelAll([op]).length > 0;
+  }
+
+  /**
+   * As `cancel`, for any number of this volume's operations at once: returns those that were dropped. None of them is
+   * started in the meantime because another one went, and it costs no more than one look at all who wait.
+   */
+  cancelAll(ops: Iterable<Operation>): Operation[] {
+    const waiting = new Set<Operation>();
+    const flushes = new Set<Operation>();
+    for (const op of ops) {
+      if (op.stage === 'file') op.stopping = true;
+      else if (op.stage === 'range' || op.stage === 'slab' || op.stage === 'ready') waiting.add(op);
+      else if (op.stage === 'sync' && op.kind === 'flush') flushes.add(op);
+    }
+    const dropped = [...waiting, ...this.#flush.forget(flushes)];
+    for (const op of dropped) this.#leave(op);
+    // One of them may have become ready because another one left.
+    sift(this.#ready, (op) => op.stage === 'ready');
+    // Only now, as the memory may be for somebody who starts at once.
+    this.#slabs.forget(dropped);
     this.#settle();
-    return true;
+    return dropped;
   }
 
   /** Looks at the file's size again; `onResize` follows when it has changed. */

@@ -489,6 +489,108 @@ t.test('cancel drops what was not handed to the file, wherever it waits', (t) =>
   t.end();
 });
 
+t.test('GHOST.1: of operations that are dropped together, none is started because another one goes', (t) => {
+  const bench = new Bench({ budget: 4096 });
+  const running = bench.submit({ kind: 'write' });
+  const lost = [bench.submit({ kind: 'write', blocks: 2 }), bench.submit({ kind: 'write', block: 1 })];
+  const stays = bench.submit({ kind: 'write', block: 1, fill: 7 });
+  const reader = bench.submit({ kind: 'read', block: 30 });
+  lost.push(bench.submit({ kind: 'read', block: 40 }), bench.submit({ kind: 'read', block: 50 }));
+  const hungry = bench.submit({ kind: 'read', block: 60 });
+  const flush = bench.submit({ kind: 'flush' });
+  lost.push(bench.submit({ kind: 'flush' }));
+
+  const over = bench.make({ kind: 'write' });
+  const dropped = bench.volume.cancelAll([running, flush, over, reader, ...lost, ...lost]);
+  bench.volume.invariants();
+  t.equal(dropped.length, lost.length, 'each is dropped once');
+  t.ok(lost.every((op) => dropped.includes(op) && op.stage === 'idle'));
+  t.equal(stays.stage, 'file', 'whoever stays and waited for them alone runs');
+  t.strictSame(bench.file.log, ['write 0+512', `read ${30 * BLOCK}+512`, 'sync', 'write 512+512']);
+  bench.run();
+  const ended = [running, reader, flush, stays];
+  t.ok(bench.done.length === 4 && ended.every((op, i) => bench.done[i] === op), 'and nothing else ends');
+  bench.volume.giveBack(reader);
+  bench.run();
+  t.ok(bench.isDone(hungry));
+  bench.volume.giveBack(hungry);
+  t.strictSame([bench.volume.inFlight, bench.slabs.inUse], [0, 0]);
+  t.end();
+});
+
+t.test(
+  'ORDER.1: whatever is dropped, and when, the bytes are those of what stays, in order of arrival',
+  (t) => {
+    const anyDrop = fc.record({
+      operations: fc.array(
+        fc.record({
+          kind: fc.constantFrom<OperationKind[]>('read', 'write', 'zero', 'flush'),
+          block: fc.nat(4),
+          blocks: fc.integer({ min: 1, max: 4 }),
+          fua: fc.boolean(),
+          connection: fc.nat(2),
+        }),
+        { maxLength: 40 },
+      ),
+      // What happens after each: an answer of the disk, a connection that is lost, one command that is aborted.
+      events: fc.array(
+        fc.tuple(fc.constantFrom('answer', 'answer', 'nothing', 'drop', 'abort'), fc.nat(1000)),
+        {
+          maxLength: 60,
+        },
+      ),
+    });
+    fc.assert(
+      fc.property(anyDrop, ({ operations, events }) => {
+        const bench = new Bench({ budget: 8192 });
+        const all: { op: Operation; connection: number; gone: boolean }[] = [];
+        bench.then = (op) => bench.volume.giveBack(op);
+        const drop = (chosen: typeof all): void => {
+          const ops = chosen.map((each) => each.op);
+          const before = bench.file.log.length;
+          const dropped = new Set(bench.volume.cancelAll(ops));
+          bench.volume.invariants();
+          for (const each of chosen) {
+            if (!dropped.has(each.op)) continue;
+            if (each.op.stage !== 'idle' || bench.isDone(each.op)) throw new Error('dropped, but not idle');
+            each.gone = true;
+          }
+          const started = all.filter((each) => !each.gone && each.op.stage === 'file').length;
+          if (bench.file.log.length > before && started === 0) throw new Error('a lost one was started');
+        };
+        for (const [i, { connection, ...asked }] of operations.entries()) {
+          const op = bench.make({ ...asked, fill: i + 1 });
+          all.push({ op, connection, gone: false });
+          bench.volume.submit(op);
+          bench.volume.invariants();
+          const [event, number] = events[i] ?? ['nothing', 0];
+          if (event === 'answer' && bench.file.pending.length > 0)
+            bench.step(number % bench.file.pending.length);
+          if (event === 'drop') drop(all.filter((each) => each.connection === number % 3));
+          if (event === 'abort') drop([all[number % all.length]!]);
+        }
+        for (let i = operations.length; bench.file.pending.length > 0; i++)
+          bench.step((events[i]?.[1] ?? 0) % bench.file.pending.length);
+
+        const model = new Uint8Array(64);
+        for (const [i, { op, gone }] of all.entries()) {
+          if (gone === bench.isDone(op)) throw new Error('an operation is dropped or done, never both');
+          const stopped = op.error?.code === 'ECANCELED';
+          if (op.error && !stopped) throw new Error(op.error.code);
+          if (gone || op.kind === 'read' || op.kind === 'flush') continue;
+          // All of these fit into one piece: what was stopped after it had begun is done.
+          model.fill(op.kind === 'zero' ? 0 : i + 1, op.offset / BLOCK, (op.offset + op.length) / BLOCK);
+        }
+        for (let block = 0; block < 8; block++)
+          if (bench.byte(block) !== model[block]) throw new Error(`block ${block} is wrong`);
+        return bench.volume.inFlight === 0 && bench.slabs.inUse === 0;
+      }),
+      { numRuns: 500 },
+    );
+    t.end();
+  },
+);
+
 t.test('LIFE.6: close waits for the last operation, refuses new ones, and closes the file once', (t) => {
   const bench = new Bench();
   const write = bench.submit({ kind: 'write', fua: true });
