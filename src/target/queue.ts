@@ -17,6 +17,7 @@ import { FABRICS } from './fabrics.ts';
 import type { Handler } from './handler.ts';
 import { IO } from './io.ts';
 import { Fifo } from '../runtime/fifo.ts';
+import type { Volume } from '../storage/volume.ts';
 import type { Waiter } from './budget.ts';
 
 const SUCCESS_LAST = Flag.last | Flag.success;
@@ -335,11 +336,21 @@ export class Queue implements Waiter {
     this.#granting.clear();
     this.connection.target.writeBudget.forget(this);
     this.#reading.clear();
+    const withStorage = new Map<Volume, Command[]>();
     for (const command of this.#slots) {
       if (command.phase === 'free' || command.phase === 'sending') continue;
-      const withStorage = command.phase === 'executing' && !command.parked;
-      if (withStorage && command.namespace?.volume.cancel(command.op) !== true) continue;
-      this.#abandon(command);
+      if (command.phase !== 'executing' || command.parked) this.#abandon(command);
+      else if (command.namespace !== undefined) {
+        const { volume } = command.namespace;
+        const commands = withStorage.get(volume);
+        if (commands === undefined) withStorage.set(volume, [command]);
+        else commands.push(command);
+      }
+    }
+    // All at once: one that goes must not start another that is about to.
+    for (const [volume, commands] of withStorage) {
+      const dropped = new Set(volume.cancelAll(commands.map(({ op }) => op)));
+      for (const command of commands) if (dropped.has(command.op)) this.#abandon(command);
     }
   }
 

@@ -286,3 +286,24 @@ t.test('a Get Log Page 04h that fails leaves the list as it is', (t) => {
   t.equal(host.data(read(0))[0], 0);
   t.end();
 });
+
+t.test('GHOST.1 commands of a lost connection that are dropped together do not start each other', (t) => {
+  const file = new FaultyFile(2 ** 20);
+  const world = new TargetWorld({}, { file: () => file });
+  const { io } = world.up();
+  for (const [slba, blocks] of [
+    [0, 1],
+    [0, 2],
+    [1, 2],
+  ] as const)
+    io.command(rw(IoOpcode.Write, slba, blocks, inCapsule(blocks * 512)), new Uint8Array(blocks * 512));
+  io.transport.reset();
+  world.settle();
+  file.run();
+  world.settle();
+  t.same(
+    file.log.filter((line) => line.startsWith('write') && !line.endsWith('ok')),
+    ['write 0+512'],
+  );
+  t.end();
+});
