@@ -5,6 +5,7 @@
  */
 import type { IoError } from '../runtime/ports.ts';
 import type { Place } from './ranges.ts';
+import type { SlabSharer } from './slabs.ts';
 
 export type OperationKind = 'read' | 'write' | 'zero' | 'deallocate' | 'flush';
 
@@ -52,6 +53,11 @@ export class Operation {
    * Compare and Write atomic. An operation that fails holds nothing.
    */
   hold = false;
+  /**
+   * Read: on whose account the memory is lent, so that nobody takes it all; not to be changed while he holds some.
+   * Undefined: on nobody's, and the whole budget is open to it.
+   */
+  sharer: SlabSharer | undefined = undefined;
   error: IoError | undefined = undefined;
 
   // What follows is storage's own.
