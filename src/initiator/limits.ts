@@ -17,6 +17,8 @@ export interface Limits {
   readonly longestWait: number;
   /** Between two looks at CSTS. */
   readonly pollInterval: number;
+  /** Before namespaces are looked at again of which something could not be asked. */
+  readonly rescanDelay: number;
   /** Entries of the admin queue. */
   readonly adminEntries: number;
   /** Entries of an I/O queue, unless asked otherwise. One less may be outstanding: a ring that is full looks empty. */
@@ -47,6 +49,7 @@ export const DEFAULT_LIMITS: Limits = {
   shutdownTimeout: 5_000,
   longestWait: 60_000,
   pollInterval: 100,
+  rescanDelay: 1_000,
   adminEntries: 32,
   ioEntries: 128,
   ioQueues: 4,

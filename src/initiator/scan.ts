@@ -1,7 +1,8 @@
 /**
  * Looks at the namespaces of a controller: the list (CNS 02h), and of each its identifiers (CNS 03h), whether it is
  * ready (CNS 08h, from version 2.0), and its size and format (CNS 00h). What was found is told to the subsystem as a
- * whole. One scan runs at a time; a change while it runs starts it over when it is through.
+ * whole. One scan runs at a time; a change while it runs starts it over when it is through. What fails but may be
+ * retried is asked for a few times more, then the scan is repeated a while later.
  */
 import { viewOf } from '../layout/struct.ts';
 import { DecodeError } from '../nvme/decode-error.ts';
@@ -13,7 +14,7 @@ import {
   MAX_NSID_LIST,
 } from '../nvme/identify-lists.ts';
 import { IndependentIdNamespace } from '../nvme/identify-namespace.ts';
-import { statusName } from '../nvme/status.ts';
+import { isDnr, statusName } from '../nvme/status.ts';
 import { identify } from './commands.ts';
 import type { Controller } from './controller.ts';
 import { failure, refused } from './failure.ts';
@@ -22,11 +23,17 @@ import { VERSION_2_0 } from './setup.ts';
 
 /** VS from which the identification descriptors (CNS 03h) are there. */
 const VERSION_1_3 = 0x00010300;
+/** How often an Identify that fails without DNR is sent in all. */
+const TRIES = 3;
+
+const LATER = 'looks at the namespaces again';
 
 export class Scan {
   readonly #controller: Controller;
   #running = false;
   #again = false;
+  /** Something could not be asked now that may be answered later. */
+  #incomplete = false;
   #nsids: number[] = [];
   #found: NamespaceInfo[] = [];
 
@@ -38,13 +45,20 @@ export class Scan {
     this.#again = this.#running;
     if (this.#running) return;
     this.#running = true;
+    this.#incomplete = false;
     this.#nsids = [];
     this.#found = [];
+    this.#controller.state.cancel(LATER);
     this.#list(0);
   }
 
   /** Identify; `then` gets the status, and nothing is asked any more once the controller is not live. */
-  #identify(cns: number, nsid: number, then: (status: number, bytes: Uint8Array) => void): void {
+  #identify(
+    cns: number,
+    nsid: number,
+    then: (status: number, bytes: Uint8Array) => void,
+    tries = TRIES,
+  ): void {
     const controller = this.#controller;
     let bytes: Uint8Array = new Uint8Array(0);
     controller.admin(
@@ -53,8 +67,9 @@ export class Scan {
         request.timeout = controller.limits.adminTimeout;
       },
       ({ status }) => {
-        if (controller.state.is('live')) then(status, bytes);
-        else this.#running = false;
+        if (!controller.state.is('live')) this.#running = false;
+        else if (status !== 0 && !isDnr(status) && tries > 1) this.#identify(cns, nsid, then, tries - 1);
+        else then(status, bytes);
       },
     );
   }
@@ -95,6 +110,7 @@ export class Scan {
     else
       this.#identify(Cns.NamespaceDescriptors, nsid, (status, bytes) => {
         if (status !== 0) {
+          this.#incomplete ||= !isDnr(status);
           this.#skip(index, nsid, `Identify, descriptors: ${statusName(status)}`);
           return;
         }
@@ -122,6 +138,7 @@ export class Scan {
 
   #namespace(index: number, nsid: number, ids: NamespaceIds): void {
     this.#identify(Cns.Namespace, nsid, (status, bytes) => {
+      this.#incomplete ||= status !== 0 && !isDnr(status);
       const info = status === 0 ? namespaceInfo(nsid, bytes, ids) : `Identify: ${statusName(status)}`;
       if (typeof info === 'string') this.#skip(index, nsid, info);
       else {
@@ -143,5 +160,7 @@ export class Scan {
     controller.subsystem!.scanned(controller, this.#found);
     controller.ready();
     if (this.#again) this.start();
+    else if (this.#incomplete)
+      controller.state.after(LATER, controller.limits.rescanDelay, () => this.start());
   }
 }
