@@ -75,6 +75,7 @@ export class Command implements OperationOwner, Sent {
   constructor(queue: Queue, tag: number) {
     this.queue = queue;
     this.tag = tag;
+    this.op.sharer = queue.connection.slabSharer;
   }
 
   /** Takes the SQE out of a capsule's header. */

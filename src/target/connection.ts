@@ -10,6 +10,7 @@ import { FABRICS_OPCODE, FabricsType, commandName } from '../nvme/opcode.ts';
 import { DNR, Status, statusName } from '../nvme/status.ts';
 import { machine, type Machine } from '../runtime/machine.ts';
 import type { Env, Transport, TransportEvents } from '../runtime/ports.ts';
+import { SlabSharer } from '../storage/slabs.ts';
 import type { Command } from './command.ts';
 import type { Port } from './port.ts';
 import { Queue } from './queue.ts';
@@ -59,6 +60,8 @@ export class Connection implements PduHandler, TransportEvents {
   readonly receiver: Receiver;
   readonly sender: Sender;
   readonly queue: Queue;
+  /** Its share of the buffers for reads. */
+  readonly slabSharer = new SlabSharer();
   readonly state: Machine<State>;
   /** Who is on the other side, for logs: address, and host NQN once it is known. */
   readonly from: string;

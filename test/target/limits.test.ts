@@ -307,3 +307,18 @@ t.test('GHOST.1 commands of a lost connection that are dropped together do not s
   );
   t.end();
 });
+
+t.test('hosts that do not read do not starve the reads of one that does', (t) => {
+  const world = new TargetWorld({ readBudget: 4 * 2 ** 20, sendBacklog: 2 ** 20 });
+  const { cntlid, io } = world.up();
+  const hogs = [2, 3, 4, 5, 6].map((qid) => {
+    const hog = world.open();
+    hog.ioUp(NQN, cntlid, { qid });
+    hog.transport.pause();
+    return hog;
+  });
+  for (const hog of hogs) for (let i = 0; i < 8; i++) hog.command(rw(IoOpcode.Read, 0, 512));
+  const cid = io.command(rw(IoOpcode.Read, 0, 8));
+  t.equal(io.response(cid).status, 0);
+  t.end();
+});
