@@ -49,6 +49,9 @@ const STATES = {
 
 type State = keyof typeof STATES;
 
+/** A host that owes us data is read from until this many backlogs, and one command, wait for it to read. */
+const HARD_BACKLOG = 8;
+
 const FINISH = 'finishes what is under way';
 
 export class Connection implements PduHandler, TransportEvents {
@@ -340,7 +343,11 @@ export class Connection implements PduHandler, TransportEvents {
     if (this.state.now !== 'ready') return;
     const full = this.sender.pending > this.target.limits.sendBacklog;
     const pause = full && this.queue.granted === 0;
-    if (full && !pause && this.sender.pending > 8 * this.target.limits.sendBacklog)
+    if (
+      full &&
+      !pause &&
+      this.sender.pending > HARD_BACKLOG * this.target.limits.sendBacklog + this.target.limits.maxTransfer
+    )
       this.close('the host does not read');
     if (pause === this.#paused) return;
     this.#paused = pause;

@@ -210,12 +210,12 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: TARGET_QUEUE,
-        from: `if (withStorage && command.namespace?.volume.cancel(command.op) !== true) continue;`,
-        to: `if (withStorage && command.namespace?.volume.cancel(command.op) !== true) {
-        command.parked = true;
-        this.executing--;
-        continue;
-      }`,
+        from: `if (dropped.has(command.op)) this.#abandon(command);`,
+        to: `if (dropped.has(command.op)) this.#abandon(command);
+        else {
+          command.parked = true;
+          this.executing--;
+        }`,
       },
     ],
   },
