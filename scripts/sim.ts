@@ -9,10 +9,10 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { hashSeeds } from '../test/sim/hash-seeds.ts';
 import { foundTable, hunt } from '../test/sim/mutant.ts';
 import { MUTATIONS } from '../test/sim/mutations.ts';
 import { NOTHING, planOf, readNumber, readOverrides, type Overrides } from '../test/sim/overrides.ts';
-import { hashText } from '../test/sim/random.ts';
 import { planText, report, seedText } from '../test/sim/report.ts';
 import { shrink } from '../test/sim/shrink.ts';
 import { simulate } from '../test/sim/simulation.ts';
@@ -111,11 +111,8 @@ function trace(seed: number, overrides: Overrides): boolean {
   return failure === undefined;
 }
 
-/** One hash over the traces of many seeds, the same with every version of Node. */
 function hashes(runs: number): boolean {
-  let hash = 0;
-  for (let seed = 1; seed <= runs; seed++) hash = hashText(simulate(planOf(seed, NOTHING)).hash, hash);
-  console.log(`${runs} seeds: ${hash.toString(16).padStart(8, '0')}`);
+  console.log(`${runs} seeds: ${hashSeeds(runs)}`);
   return true;
 }
 

@@ -74,4 +74,14 @@ export const REGRESSIONS: readonly Regression[] = [
       ],
     },
   },
+  {
+    name: 'a namespace whose Identify was damaged on its way during a scan was left out until the next event',
+    seed: 0x514b,
+    plan: {
+      ...ONE,
+      blocks: 64,
+      dataDigest: true,
+      faults: [{ kind: 'corrupt', at: 126, ms: 20_000, which: 51, count: 2 }],
+    },
+  },
 ];
