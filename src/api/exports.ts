@@ -13,7 +13,7 @@ import { type OpenFile, fileAt, giveUp, openFile } from './exported-file.ts';
 import { type FileIdentity, isSameFile } from './file-identity.ts';
 import { BLOCK_SIZES, type NamespaceEntry, type TargetDocument, uuidProblem } from './target-document.ts';
 import { type TargetState, randomUuid } from './target-state.ts';
-import { formatSize, parseSize } from './units.ts';
+import { formatSize, parseSize } from '../config/units.ts';
 
 interface Common {
   /** 512 (the default) or 4096. */

@@ -4,7 +4,7 @@
  */
 import { nqnProblem } from '../nvme/nqn.ts';
 import { uuidBytes } from '../layout/field.ts';
-import { parseAddress } from './address.ts';
+import { parseAddress } from '../config/address.ts';
 
 export const DOCUMENT_NAME = 'target.json';
 

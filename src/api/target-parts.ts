@@ -8,7 +8,7 @@ import type { Port } from '../target/port.ts';
 import type { Subsystem } from '../target/subsystem.ts';
 import { Target } from '../target/target.ts';
 import { nqnProblem } from '../nvme/nqn.ts';
-import { formatAddress, parseAddress, withoutCovered } from './address.ts';
+import { formatAddress, parseAddress, withoutCovered } from '../config/address.ts';
 import { answer, refusal } from './answer.ts';
 import { Exports } from './exports.ts';
 import { TargetState, type WantedIdentity } from './target-state.ts';

@@ -17,7 +17,7 @@ import {
   listenOn,
   unlockFolder,
 } from './target-parts.ts';
-import { parseSize } from './units.ts';
+import { parseSize } from '../config/units.ts';
 
 export interface TargetOptions {
   /** `HOST:PORT`, IPv6 in brackets; port 0 takes a free one. Default: `127.0.0.1:4420`. */

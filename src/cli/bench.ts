@@ -2,7 +2,7 @@
 import { type Command, Option } from 'commander';
 import type { NvmeDisk } from '../api/disk.ts';
 import { NvmeError } from '../api/error.ts';
-import { formatSize } from '../api/units.ts';
+import { formatSize } from '../config/units.ts';
 import { nodeCrypto } from '../runtime/node/crypto.ts';
 import {
   type ConnectFlags,

@@ -1,8 +1,8 @@
 /** What the daemon says when it is ready: what it exports, and the commands that connect to it. */
 import type { NetworkInterfaceInfo } from 'node:os';
-import { isWildcard } from '../api/address.ts';
+import { isWildcard } from '../config/address.ts';
 import type { NamespaceInfo } from '../api/target-parts.ts';
-import { formatSize } from '../api/units.ts';
+import { formatSize } from '../config/units.ts';
 import type { Address } from '../runtime/ports.ts';
 
 export interface BannerFacts {

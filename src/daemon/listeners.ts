@@ -4,7 +4,7 @@
  */
 import type { Address, Env, Timer } from '../runtime/ports.ts';
 import type { Target } from '../target/target.ts';
-import { formatAddress } from '../api/address.ts';
+import { formatAddress } from '../config/address.ts';
 import { answer } from '../api/answer.ts';
 import { NvmeError } from '../api/error.ts';
 import { listenOn } from '../api/target-parts.ts';

@@ -7,7 +7,7 @@
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import type { Address } from '../runtime/ports.ts';
-import { formatAddress, isLoopback, parseAddress, withoutCovered } from '../api/address.ts';
+import { formatAddress, isLoopback, parseAddress, withoutCovered } from '../config/address.ts';
 import { NvmeError } from '../api/error.ts';
 import type { NamespaceRequest } from '../api/exports.ts';
 import type { TargetDocument } from '../api/target-document.ts';

@@ -1,8 +1,8 @@
 // Parsing and counting: no processes, no disks.
 import fc from 'fast-check';
 import t from 'tap';
-import { covers, formatAddress, isLoopback, parseAddress, withoutCovered } from '../../src/api/address.ts';
-import { formatSize, parseSize } from '../../src/api/units.ts';
+import { covers, formatAddress, isLoopback, parseAddress, withoutCovered } from '../../src/config/address.ts';
+import { formatSize, parseSize } from '../../src/config/units.ts';
 import { count, fileFlag, memoryFlag, seconds } from '../../src/cli/flags.ts';
 import { Histogram } from '../../src/cli/histogram.ts';
 import { Pattern } from '../../src/cli/pattern.ts';

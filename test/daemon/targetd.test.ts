@@ -18,7 +18,7 @@ import {
   planListen,
   startTargetd,
 } from '../../src/daemon/targetd.ts';
-import { parseAddress } from '../../src/api/address.ts';
+import { parseAddress } from '../../src/config/address.ts';
 import { must } from '../../src/runtime/assert.ts';
 
 const MiB = 1024 * 1024;

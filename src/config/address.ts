@@ -1,6 +1,11 @@
 /** Addresses to listen on, as text: `127.0.0.1:4420`, `[::1]:4420`, `localhost:0`. */
 import type { Address } from '../runtime/ports.ts';
-import { isIPv4, isIPv6 } from 'node:net';
+
+const isIPv4 = (text: string): boolean =>
+  /^\d{1,3}(\.\d{1,3}){3}$/.test(text) && text.split('.').every((part) => Number(part) <= 255);
+
+/** A zone (`%eth0`) may follow. */
+const isIPv6 = (text: string): boolean => URL.canParse(`http://[${text.replace(/%[\w.-]+$/, '')}]/`);
 
 /** Undefined: it is none. A name may be given, IPv6 needs brackets. */
 export function parseAddress(text: string): Address | undefined {
