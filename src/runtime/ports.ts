@@ -104,6 +104,26 @@ export interface Net {
   ): { cancel(): void };
 }
 
+/**
+ * Unix-domain sockets: byte streams between the programs of one machine. Daemons and tools speak through them, the
+ * protocols do not, so this is no part of `Env`. Their addresses are `{ host: path, port: 0 }`.
+ */
+export interface LocalNet {
+  /**
+   * Makes the socket, for this user only (mode 0600). One that a dead process left is replaced; EADDRINUSE: somebody
+   * answers on it, or it is no socket. It goes with the listener.
+   */
+  listen(
+    path: string,
+    accept: (transport: Transport) => void,
+    done: (error: IoError | undefined, listener?: Listener) => void,
+  ): void;
+  connect(
+    path: string,
+    done: (error: IoError | undefined, transport?: Transport) => void,
+  ): { cancel(): void };
+}
+
 /** What an operating system call said. */
 export interface IoError {
   /** An errno name: ENOSPC, EIO, EADDRINUSE, … */

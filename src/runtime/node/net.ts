@@ -34,7 +34,7 @@ const addressOf = (host: string | undefined, port: number | undefined): Address 
   host === undefined ? NOWHERE : { host, port: port ?? 0 };
 
 /**
- * A TCP connection. A reset by the peer is `closed` with ECONNRESET, but may be an `end` to somebody who still had
+ * A TCP connection, or one over a Unix-domain socket. A reset by the peer is `closed` with ECONNRESET, but may be an `end` to somebody who still had
  * data to read (libuv); so whoever gets an `end` must close in the end, and not wait for more.
  */
 export class NodeTransport implements Transport {
@@ -51,10 +51,11 @@ export class NodeTransport implements Transport {
   #ended = false;
   #closed = false;
 
-  constructor(socket: net.Socket) {
+  /** `path`: of a Unix-domain socket, where both ends have the same name. */
+  constructor(socket: net.Socket, path?: string) {
     this.#socket = socket;
-    this.local = addressOf(socket.localAddress, socket.localPort);
-    this.remote = addressOf(socket.remoteAddress, socket.remotePort);
+    this.local = addressOf(path ?? socket.localAddress, socket.localPort);
+    this.remote = addressOf(path ?? socket.remoteAddress, socket.remotePort);
     socket.setNoDelay(true);
     socket.setKeepAlive(true);
     socket.on('error', (error) => {
@@ -104,8 +105,9 @@ export class NodeTransport implements Transport {
   }
 
   reset(): void {
-    // libuv refuses to reset a socket whose FIN is not out yet (EINVAL), and Node would then never close it.
-    if (this.#ended && !this.#socket.writableFinished) this.#socket.destroy();
+    // libuv refuses to reset a socket whose FIN is not out yet (EINVAL), and Node would then never close it. Unix-domain
+    // sockets know no reset.
+    if ((this.#ended && !this.#socket.writableFinished) || this.remote.port === 0) this.#socket.destroy();
     else this.#socket.resetAndDestroy();
   }
 
@@ -138,7 +140,7 @@ export class NodeNet implements Net {
       const bound = server.address() as net.AddressInfo;
       done(undefined, {
         address: { host: bound.address, port: bound.port },
-        close: (closed) => stop(server, closed),
+        close: (closed) => stopListening(server, closed),
       });
     });
   }
@@ -178,7 +180,7 @@ export class NodeNet implements Net {
 }
 
 /** `server.close` would wait for the last connection; a listener is closed when it accepts no more. */
-function stop(server: net.Server, closed: () => void): void {
+export function stopListening(server: net.Server, closed: () => void): void {
   server.close();
   setImmediate(closed);
 }
