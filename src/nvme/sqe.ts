@@ -62,7 +62,29 @@ export const ReadWrite = struct('ReadWrite', 64, {
   lbat: [60, u32('Logical Block Application Tag and Mask')],
 });
 
-/** Compare, Verify and Write Zeroes share the shape; NVM Command Set 1.1, section 3.3.8. */
+/** NVM Command Set 1.1, section 3.3.1. The first half of the fused Compare and Write. */
+export const Compare = struct('Compare', 64, {
+  ...commonSqe,
+  slba: [40, u53('Starting LBA (SLBA)')],
+  nlb: [48, u16('Number of Logical Blocks (NLB)', 1)],
+  cdw12: [50, bits16({ cetype: [0, 3], stc: [8], prinfo: [10, 13], fua: [14], lr: [15] })],
+  cdw13: [52, u32('Command Dword 13')],
+  lbst: [56, u32('Logical Block Storage Tag, low')],
+  lbat: [60, u32('Logical Block Application Tag and Mask')],
+});
+
+/** NVM Command Set 1.1, section 3.3.5. */
+export const Verify = struct('Verify', 64, {
+  ...commonSqe,
+  slba: [40, u53('Starting LBA (SLBA)')],
+  nlb: [48, u16('Number of Logical Blocks (NLB)', 1)],
+  cdw12: [50, bits16({ cetype: [0, 3], stc: [8], prinfo: [10, 13], fua: [14], lr: [15] })],
+  cdw13: [52, u32('Command Dword 13')],
+  lbst: [56, u32('Logical Block Storage Tag, low')],
+  lbat: [60, u32('Logical Block Application Tag and Mask')],
+});
+
+/** NVM Command Set 1.1, section 3.3.8. */
 export const WriteZeroes = struct('WriteZeroes', 64, {
   ...commonSqe,
   slba: [40, u53('Starting LBA (SLBA)')],
@@ -86,6 +108,56 @@ export const DsmRange = struct('DsmRange', 16, {
   cattr: [0, u32('Context Attributes')],
   length: [4, u32('Length in logical blocks')],
   slba: [8, u53('Starting LBA')],
+});
+
+/** NVM Command Set 1.1, section 3.3.2. The list of source ranges goes with it as data. */
+export const Copy = struct('Copy', 64, {
+  ...commonSqe,
+  sdlba: [40, u53('Starting Destination LBA (SDLBA)')],
+  nr: [48, u8('Number of Ranges (NR)', 1)],
+  descriptor: [49, bits8({ desfmt: [0, 3], prinfor: [4, 7] }, 'Descriptor Format (DESFMT), PRINFOR')],
+  cdw12: [
+    50,
+    bits16({ cetype: [0, 3], dtype: [4, 7], stcw: [8], stcr: [9], prinfow: [10, 13], fua: [14], lr: [15] }),
+  ],
+  cdw13: [52, bits32({ cev: [0, 15], dspec: [16, 31] })],
+  lbst: [56, u32('Logical Block Storage Tag, low')],
+  lbat: [60, u32('Logical Block Application Tag and Mask')],
+});
+const copySource = {
+  /** Formats 2h and 3h; reserved in the others. */
+  snsid: [0, u32('Source Namespace Identifier (SNSID)')],
+  rsvd4: [4, reserved(4)],
+  slba: [8, u53('Starting LBA (SLBA)')],
+  nlb: [16, u16('Number of Logical Blocks (NLB)', 1)],
+  cetype: [18, bits8({ cetype: [0, 3] }, 'Command Extension Type (CETYPE)')],
+  rsvd19: [19, reserved(1)],
+  cev: [20, u16('Command Extension Value (CEV)')],
+  sopt: [22, u16('Source Options (SOPT)')],
+} as const;
+/** A source range of Copy, descriptor formats 0h and 2h. */
+export const CopyRange = struct('CopyRange', 32, {
+  ...copySource,
+  elbt: [24, u32('Expected Logical Block Tags (ELBT)')],
+  elbat: [28, u16('Expected Logical Block Application Tag (ELBAT)')],
+  elbatm: [30, u16('Expected Logical Block Application Tag Mask (ELBATM)')],
+});
+/** Descriptor formats 1h and 3h: larger protection information. */
+export const CopyRangeLarge = struct('CopyRangeLarge', 40, {
+  ...copySource,
+  rsvd24: [24, reserved(2)],
+  elbt: [26, bytes(10, 'Expected Logical Block Tags (ELBT)')],
+  elbat: [36, u16('Expected Logical Block Application Tag (ELBAT)')],
+  elbatm: [38, u16('Expected Logical Block Application Tag Mask (ELBATM)')],
+});
+
+/** Base 2.1, section 7.1. `acode` 0: the command with `cancelCid`; 1: all of the namespace on this queue. */
+export const Cancel = struct('Cancel', 64, {
+  ...commonSqe,
+  sqid: [40, u16('Submission Queue Identifier (SQID)')],
+  cancelCid: [42, u16('Command Identifier (CID)')],
+  cdw11: [44, bits32({ acode: [0, 1] }, 'Action Code (ACODE)')],
+  rsvd48: [48, reserved(16)],
 });
 
 /** Base 2.1, section 7.2. */
@@ -162,6 +234,39 @@ export const AsyncEventRequest = struct('AsyncEventRequest', 64, {
   rsvd40: [40, reserved(24)],
 });
 export const KeepAlive = struct('KeepAlive', 64, { ...commonSqe, rsvd40: [40, reserved(24)] });
+
+/** Base 2.1, section 5.1.21. `sel` 0: create, 1: delete. */
+export const NamespaceManagement = struct('NamespaceManagement', 64, {
+  ...commonSqe,
+  cdw10: [40, bits32({ sel: [0, 3] }, 'Select (SEL)')],
+  cdw11: [44, bits32({ csi: [24, 31] }, 'Command Set Identifier (CSI)')],
+  rsvd48: [48, reserved(16)],
+});
+/** Base 2.1, section 5.1.20. `sel` 0: attach, 1: detach; the list of controllers goes with it as data. */
+export const NamespaceAttachment = struct('NamespaceAttachment', 64, {
+  ...commonSqe,
+  cdw10: [40, bits32({ sel: [0, 3] }, 'Select (SEL)')],
+  rsvd44: [44, reserved(20)],
+});
+/** Base 2.1, section 5.1.10. */
+export const FormatNvm = struct('FormatNvm', 64, {
+  ...commonSqe,
+  cdw10: [
+    40,
+    bits32({ lbafl: [0, 3], mset: [4], pi: [5, 7], pil: [8], ses: [9, 11], lbafu: [12, 13] }, 'Format'),
+  ],
+  rsvd44: [44, reserved(20)],
+});
+/** Base 2.1, section 5.1.22. */
+export const Sanitize = struct('Sanitize', 64, {
+  ...commonSqe,
+  cdw10: [
+    40,
+    bits32({ sanact: [0, 2], ause: [3], owpass: [4, 7], oipbp: [8], nodas: [9], emvs: [10] }, 'Sanitize'),
+  ],
+  ovrpat: [44, u32('Overwrite Pattern (OVRPAT)')],
+  rsvd48: [48, reserved(16)],
+});
 
 /** The first eight bytes are the same in every command. */
 export const SqeHead = struct('SqeHead', 64, { ...head, rest: [8, bytes(56, 'the rest of the command')] });

@@ -71,6 +71,19 @@ export const Status = {
   AbortedByHost: 0x371,
 } as const;
 
+/**
+ * Command-specific statuses of I/O commands (NVM Command Set 1.1, section 3.1.2.1; Base 2.1, section 7.1). Fabrics
+ * commands use the same numbers for other things, so these have a table of their own.
+ */
+export const IoStatus = {
+  ConflictingAttributes: 0x180,
+  InvalidProtectionInformation: 0x181,
+  CommandSizeLimitExceeded: 0x183,
+  InvalidCommandId: 0x184,
+  IncompatibleNamespaceOrFormat: 0x185,
+  OverlappingIoRange: 0x187,
+} as const;
+
 /** Do Not Retry: the same command would fail again. */
 export const DNR = 0x4000;
 /** More: the error log has an entry for this command. */
@@ -84,14 +97,17 @@ export const isPathError = (status: number): boolean => (status & 0x700) === 0x3
 /** Command Retry Delay: an index 1 to 3 into CRDT1–3, 0 for none. */
 export const retryDelayIndex = (status: number): number => (status >>> 11) & 3;
 
-const NAMES = new Map<number, string>(
-  Object.entries(Status).map(([name, code]) => [code, name.replaceAll(/(?<=[a-z])(?=[A-Z])/g, ' ')]),
-);
+const byCode = (table: Record<string, number>): ReadonlyMap<number, string> =>
+  new Map(
+    Object.entries(table).map(([name, code]) => [code, name.replaceAll(/(?<=[a-z])(?=[A-Z])/g, ' ')]),
+  );
+const NAMES = byCode(Status);
+const IO_NAMES = byCode(IoStatus);
 
-/** `LBA Out Of Range (080h, DNR)`. */
-export function statusName(status: number): string {
+/** `LBA Out Of Range (080h, DNR)`. `io`: the command was an I/O command, not a fabrics or admin one. */
+export function statusName(status: number, io = false): string {
   const code = statusCode(status);
-  const known = NAMES.get(code)
+  const known = ((io ? IO_NAMES.get(code) : undefined) ?? NAMES.get(code))
     ?.replace('Lba', 'LBA')
     .replace('Sgl', 'SGL')
     .replace('Aer', 'AER')
