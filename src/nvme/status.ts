@@ -98,9 +98,7 @@ export const isPathError = (status: number): boolean => (status & 0x700) === 0x3
 export const retryDelayIndex = (status: number): number => (status >>> 11) & 3;
 
 const byCode = (table: Record<string, number>): ReadonlyMap<number, string> =>
-  new Map(
-    Object.entries(table).map(([name, code]) => [code, name.replaceAll(/(?<=[a-z])(?=[A-Z])/g, ' ')]),
-  );
+  new Map(Object.entries(table).map(([name, code]) => [code, name.replaceAll(/(?<=[a-z])(?=[A-Z])/g, ' ')]));
 const NAMES = byCode(Status);
 const IO_NAMES = byCode(IoStatus);
 

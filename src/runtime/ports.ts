@@ -171,6 +171,11 @@ export interface FileIo {
   punch(offset: number, length: number, done: IoDone): void;
   /** Zeroes a range without giving up its space. ENOTSUP: cannot be done here; write zeroes instead. */
   zero(offset: number, length: number, done: IoDone): void;
+  /**
+   * Copies inside the file, between ranges that do not overlap; the system may share the space until one of them is
+   * changed. Not durable before `sync`. ENOTSUP: cannot be done here; read and write instead.
+   */
+  copy(from: number, to: number, length: number, done: IoDone): void;
   /** Looks at the size again. */
   refresh(done: IoDone): void;
   /** Waits for nothing: call it when nothing is under way. */

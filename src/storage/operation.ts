@@ -7,7 +7,13 @@ import type { IoError } from '../runtime/ports.ts';
 import type { Place } from './ranges.ts';
 import type { SlabSharer } from './slabs.ts';
 
-export type OperationKind = 'read' | 'write' | 'zero' | 'deallocate' | 'flush';
+export type OperationKind = 'read' | 'write' | 'zero' | 'deallocate' | 'copy' | 'flush';
+
+/** Bytes to be copied. */
+export interface Source {
+  readonly offset: number;
+  readonly length: number;
+}
 
 export interface OperationOwner {
   /** The operation is over; `op.error` says how. Called exactly once per submission, perhaps inside `submit`. */
@@ -43,10 +49,15 @@ export class Operation {
   length = 0;
   /** Write: the payload, in order, owned by the submitter until `operationDone`. Read: what storage lends. */
   readonly parts: Uint8Array[] = [];
-  /** Write, zero: complete only when the data is on stable storage (FUA). */
+  /** Write, zero, copy: complete only when the data is on stable storage (FUA). */
   fua = false;
   /** Zero: the space may be given up (DEAC). */
   deallocate = false;
+  /**
+   * Copy: what is put, one after the other, to where `offset` is; in all as long as `length`. Sources may overlap each
+   * other, but not where they go.
+   */
+  sources: readonly Source[] = [];
   /**
    * Keep the range, against readers too, after success: the next submission of this operation (inside the same
    * bytes) runs under it, before everybody who waits; or `volume.release(op)` ends it. This is what makes a fused
@@ -81,7 +92,16 @@ export class Operation {
   pending = 0;
   failed: IoError | undefined = undefined;
 
-  /** eraser.ts: the next byte to erase, and whether to stop before it. */
+  /** volume.ts, copy: the ranges of its sources, and how many of all its ranges it still waits for. */
+  readonly guards: Operation[] = [];
+  ungranted = 0;
+  /** volume.ts: it is nothing but a range of this copy. */
+  guardOf: Operation | undefined = undefined;
+
+  /** copier.ts: sources that are copied as a whole. */
+  copied = 0;
+
+  /** eraser.ts, copier.ts: the next byte to erase or to write, and whether to stop before it. */
   position = 0;
   stopping = false;
 

@@ -8,8 +8,9 @@
  * in `#settle`, never from inside another operation's completion.
  */
 import type { Env, FileIo, IoDone, IoError } from '../runtime/ports.ts';
-import type { Operation } from './operation.ts';
+import { Operation } from './operation.ts';
 import type { Slabs } from './slabs.ts';
+import { Copier } from './copier.ts';
 import { Eraser } from './eraser.ts';
 import { Fifo } from '../runtime/fifo.ts';
 import { FlushEpochs } from './flush.ts';
@@ -60,6 +61,7 @@ export class Volume {
   readonly #ranges = new Ranges();
   readonly #flush: FlushEpochs;
   readonly #eraser: Eraser;
+  readonly #copier: Copier;
   readonly #ready = new Fifo<Operation>();
   #size = 0;
   #inFlight = 0;
@@ -78,6 +80,7 @@ export class Volume {
     this.#slabs = options.slabs;
     this.#flush = new FlushEpochs(file, this);
     this.#eraser = new Eraser(file, this);
+    this.#copier = new Copier(file, options.slabs, this);
     this.#size = this.#wholeBlocks();
   }
 
@@ -138,9 +141,43 @@ export class Volume {
     this.#inFlight++;
     if (this.state.is('closing', 'closed')) this.#finish(op, REFUSED.ESHUTDOWN);
     else if (op.kind === 'flush') this.#start(op);
+    else if (op.kind === 'copy') this.#submitCopy(op);
     // A read that nothing stands in the way of is often over before it could stand in anybody's way.
     else if (op.kind === 'read' && !op.hold && this.#ranges.isClear(op)) this.#start(op);
     else if (this.#ranges.add(op)) this.#start(op);
+  }
+
+  /**
+   * A copy takes all of its ranges in this one event, so of two copies that are in each other's way one is behind the
+   * other in every line, and neither waits for what the other has.
+   */
+  #submitCopy(op: Operation): void {
+    assert(op.guards.length === 0 && !op.hold, 'a copy begins without ranges, and keeps none');
+    op.ungranted = 1;
+    for (const { offset, length } of op.sources) {
+      assert(
+        offset + length <= op.offset || offset >= op.offset + op.length,
+        'a copy does not write to what it reads',
+      );
+      const guard = new Operation(op.owner);
+      guard.offset = offset;
+      guard.length = length;
+      guard.guardOf = op;
+      op.guards.push(guard);
+      this.#inFlight++;
+      if (!this.#ranges.add(guard)) op.ungranted++;
+      else guard.stage = 'ready';
+    }
+    if (this.#ranges.add(op)) op.ungranted--;
+    if (op.ungranted === 0) this.#start(op);
+    else op.stage = 'range';
+  }
+
+  /** A range is there for somebody who waited for it. */
+  #granted(op: Operation): void {
+    const copy = op.guardOf ?? op;
+    if (--copy.ungranted === 0) this.#start(copy);
+    else copy.stage = 'range';
   }
 
   /** Takes back what a read was lent. */
@@ -243,6 +280,11 @@ export class Volume {
     this.#finish(op, error);
   }
 
+  /** Copier. */
+  copied(op: Operation, error: IoError | undefined): void {
+    this.#written(op, error);
+  }
+
   /** Eraser. */
   erased(op: Operation, error: IoError | undefined): void {
     this.#written(op, error);
@@ -257,6 +299,7 @@ export class Volume {
     else {
       op.stage = 'file';
       if (op.kind === 'write') this.#file.write(op.offset, op.parts, (error) => this.#written(op, error));
+      else if (op.kind === 'copy') this.#copier.run(op);
       else this.#eraser.run(op);
     }
   }
@@ -266,7 +309,9 @@ export class Volume {
     if (op.kind === 'flush') return undefined;
     if (op.kind !== 'read' && this.readOnly) return REFUSED.EROFS;
     if (op.kind !== 'read' && this.#failure) return REFUSED.EFAILED;
-    return op.offset + op.length > this.#size ? REFUSED.ETRUNC : undefined;
+    let past = op.offset + op.length > this.#size;
+    for (const { to } of op.guards) past ||= to > this.#size;
+    return past ? REFUSED.ETRUNC : undefined;
   }
 
   #read(op: Operation): void {
@@ -336,6 +381,16 @@ export class Volume {
     op.stage = 'idle';
     this.#inFlight--;
     if (op.places.length > 0) this.#ranges.remove(op, this.#ready);
+    if (op.guards.length > 0) this.#leaveSources(op);
+  }
+
+  #leaveSources(op: Operation): void {
+    for (const guard of op.guards) {
+      guard.stage = 'idle';
+      this.#inFlight--;
+      this.#ranges.remove(guard, this.#ready);
+    }
+    op.guards.length = 0;
   }
 
   #count(op: Operation): void {
@@ -343,7 +398,7 @@ export class Volume {
     else if (op.kind === 'read') {
       this.counters.reads++;
       this.counters.bytesRead += op.length;
-    } else if (op.kind === 'write') {
+    } else if (op.kind === 'write' || op.kind === 'copy') {
       this.counters.writes++;
       this.counters.bytesWritten += op.length;
     }
@@ -353,7 +408,9 @@ export class Volume {
   #settle(): void {
     if (this.#settling) return;
     this.#settling = true;
-    for (let op = this.#ready.shift(); op; op = this.#ready.shift()) this.#start(op);
+    for (let op = this.#ready.shift(); op; op = this.#ready.shift())
+      if (op.guardOf || op.kind === 'copy') this.#granted(op);
+      else this.#start(op);
     this.#settling = false;
 
     if (!this.state.is('closing') || this.#inFlight > 0 || this.#fileClosing) return;

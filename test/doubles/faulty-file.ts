@@ -2,7 +2,7 @@ import type { FileIo, IoDone, IoError } from '../../src/runtime/ports.ts';
 import { SparseBytes } from '../../src/runtime/memory/sparse.ts';
 import { assert } from '../../src/runtime/assert.ts';
 
-export type Call = 'read' | 'write' | 'sync' | 'punch' | 'zero' | 'refresh' | 'close';
+export type Call = 'read' | 'write' | 'sync' | 'punch' | 'zero' | 'copy' | 'refresh' | 'close';
 
 interface Pending {
   readonly call: Call;
@@ -127,6 +127,15 @@ export class FaultyFile implements FileIo {
 
   zero(offset: number, length: number, done: IoDone): void {
     this.#erase('zero', offset, length, done);
+  }
+
+  copy(from: number, to: number, length: number, done: IoDone): void {
+    this.#later('copy', `copy ${from}+${length} to ${to}`, (error) => {
+      const bytes = new Uint8Array(length);
+      this.seen.read(from, bytes);
+      if (!error) this.#change({ offset: to, length, bytes });
+      done(error);
+    });
   }
 
   refresh(done: IoDone): void {

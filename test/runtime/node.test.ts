@@ -117,6 +117,22 @@ t.test('DISK.4: holes and zeroes, or ENOTSUP', async (t) => {
   await close(file);
 });
 
+t.test('a file copies inside itself, or says that it cannot', async (t) => {
+  const file = await mustOpen(join(folder, 'copied'), false, 3 * 2 ** 20);
+  const bytes = Uint8Array.from({ length: 2 ** 20 }, (_, i) => (i * 7) & 255);
+  await write(file, 0, [bytes]);
+  const error = await new Promise<IoError | undefined>((resolve) =>
+    file.copy(4096, 2 ** 20 + 512, 2 ** 20 - 8192, resolve),
+  );
+  if (error) t.equal(error.code, 'ENOTSUP');
+  else {
+    const into = new Uint8Array(2 ** 20 - 8192);
+    await read(file, 2 ** 20 + 512, into);
+    t.ok(Buffer.compare(into, bytes.subarray(4096, 4096 + into.length)) === 0);
+  }
+  await close(file);
+});
+
 t.test('DISK.5', async (t) => {
   const path = join(folder, 'locked');
   const hard = join(folder, 'hard');

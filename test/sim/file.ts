@@ -73,6 +73,21 @@ export class SimFile implements FileIo {
     this.punch(offset, length, done);
   }
 
+  /** By the disk itself where it can punch holes too; else the other side reads and writes. */
+  copy(from: number, to: number, length: number, done: IoDone): void {
+    const { disk } = this;
+    if (!this.canPunch) {
+      this.#process.defer(() => done(injected('copy', 'ENOTSUP')));
+      return;
+    }
+    const source = disk.begin(new Access(from, length));
+    const over: IoDone = (error) => {
+      disk.accesses.delete(source);
+      done(error);
+    };
+    this.#change('copy', to, length, over, () => disk.seen.slice(from, from + length));
+  }
+
   #change(
     call: string,
     offset: number,

@@ -68,6 +68,10 @@ export class MemoryFile implements FileIo {
     this.punch(offset, length, done);
   }
 
+  copy(from: number, to: number, length: number, done: IoDone): void {
+    this.#change(() => this.bytes.copy(from, to, length), done);
+  }
+
   refresh(done: IoDone): void {
     this.size = this.bytes.size;
     this.#clock.defer(() => done(undefined));

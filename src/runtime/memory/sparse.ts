@@ -54,6 +54,16 @@ export class SparseBytes {
     } else for (let index = first; index <= last; index++) clear(index);
   }
 
+  /** Copies between ranges that do not overlap. Holes become holes where they fill chunks, else zeroes. */
+  copy(from: number, to: number, length: number): void {
+    assert(from + length <= this.size && to + length <= this.size, 'a copy stays inside');
+    this.#walk(from, length, (index, begin, end, at) => {
+      const chunk = this.#chunks.get(index);
+      if (chunk) this.write(to + at, chunk.subarray(begin, end));
+      else this.punch(to + at, end - begin);
+    });
+  }
+
   /** Cuts off what is past `size`, or adds zeroes. */
   resize(size: number): void {
     if (size < this.size) this.punch(size, this.size - size);

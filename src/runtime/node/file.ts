@@ -177,6 +177,23 @@ export class NodeFile implements FileIo {
     this.#syscalls.zero(this.#fd, offset, length, done);
   }
 
+  copy(from: number, to: number, length: number, done: IoDone): void {
+    if (!this.#syscalls?.canCopy) {
+      notSupported(done);
+      return;
+    }
+    const { copy } = this.#syscalls;
+    const next = (at: number): void => {
+      copy(this.#fd, from + at, to + at, length - at, (error, bytes) => {
+        if (error) done(error);
+        else if (bytes === 0) done({ code: 'EIO', message: `${this.path}: the file ends before the copy` });
+        else if (at + bytes < length) next(at + bytes);
+        else done(undefined);
+      });
+    };
+    next(0);
+  }
+
   refresh(done: IoDone): void {
     fs.fstat(this.#fd, { bigint: true }, (error, stats) => {
       if (error) {

@@ -31,6 +31,7 @@ export class Syscalls {
   readonly #flock: Native;
   readonly #fallocate: Native;
   readonly #preadv2: Native | undefined;
+  readonly #copyFileRange: Native | undefined;
   /** One `struct iovec`, used again and again: the calls that take it are over when they return. */
   readonly #iovec = new Uint8Array(16);
   readonly #iovecWords = new Uint32Array(this.#iovec.buffer);
@@ -42,11 +43,16 @@ export class Syscalls {
     this.#koffi = koffi;
     this.#flock = libc.func('flock', 'int', ['int', 'int']);
     this.#fallocate = libc.func('fallocate', 'int', ['int', 'int', 'int64_t', 'int64_t']);
-    try {
-      this.#preadv2 = libc.func('preadv2', 'int64_t', ['int', 'void *', 'int', 'int64_t', 'int']);
-    } catch {
-      this.#preadv2 = undefined;
-    }
+    const optional = (name: string, parameters: readonly string[]): Native | undefined => {
+      try {
+        return libc.func(name, 'int64_t', parameters);
+      } catch {
+        return undefined;
+      }
+    };
+    this.#preadv2 = optional('preadv2', ['int', 'void *', 'int', 'int64_t', 'int']);
+    const offset = '_Inout_ int64_t *';
+    this.#copyFileRange = optional('copy_file_range', ['int', offset, 'int', offset, 'size_t', 'uint']);
   }
 
   /** Undefined where there are none. */
@@ -73,6 +79,39 @@ export class Syscalls {
   zero(fd: number, offset: number, length: number, done: IoDone): void {
     this.#fallocateLater(fd, ZERO_RANGE | KEEP_SIZE, offset, length, done);
   }
+
+  get canCopy(): boolean {
+    return this.#copyFileRange !== undefined;
+  }
+
+  /** Copies up to `length` bytes inside a file, in a thread of its own; file systems that can share the space do so. */
+  readonly copy = (
+    fd: number,
+    from: number,
+    to: number,
+    length: number,
+    done: (error: IoError | undefined, bytes: number) => void,
+  ): void => {
+    this.#copyFileRange!.async(
+      fd,
+      [from],
+      fd,
+      [to],
+      length,
+      0,
+      (thrown: Error | null, result: number | bigint) => {
+        const bytes = Number(result);
+        if (thrown) done({ code: 'EIO', message: thrown.message }, 0);
+        else if (bytes >= 0) done(undefined, bytes);
+        else {
+          const error = this.#error('copy_file_range');
+          // Block devices, and file systems that do not know the call, are not copied this way.
+          const unable = ['EINVAL', 'ENOSYS', 'EXDEV', 'ENOTSUP'].includes(error.code);
+          done(unable ? { ...error, code: 'ENOTSUP' } : error, 0);
+        }
+      },
+    );
+  };
 
   /** Whether holes can be punched in this regular file; tried past its end, where nothing is. */
   canPunch(fd: number, size: number): boolean {
