@@ -31,6 +31,13 @@ import {
   SupportedLogs,
 } from './logs.ts';
 import { AdminOpcode, FABRICS_OPCODE, FabricsType, IoOpcode } from './opcode.ts';
+import {
+  AcquireData,
+  RegisterData,
+  RegistrantEntryExtended,
+  ReleaseData,
+  ReservationStatusExtended,
+} from './reservation.ts';
 import { DsmRange, GetLogPage, Identify } from './sqe.ts';
 
 const IDENTIFY = new Map<number, object>([
@@ -51,6 +58,12 @@ const LOGS = new Map<number, object>([
   [LogId.CommandEffects, CommandEffectsLog],
   [LogId.FeatureEffects, FeatureEffectsLog],
   [LogId.Reservation, ReservationLog],
+]) as ReadonlyMap<number, Layout>;
+/** Data of I/O commands that is not the user's. */
+const IO = new Map<number, object>([
+  [IoOpcode.ReservationRegister, RegisterData],
+  [IoOpcode.ReservationAcquire, AcquireData],
+  [IoOpcode.ReservationRelease, ReleaseData],
 ]) as ReadonlyMap<number, Layout>;
 const FEATURES = new Map<number, object>([
   [FeatureId.Timestamp, TimestampData],
@@ -84,9 +97,15 @@ export function dataLayouts(command: Followed, data: Uint8Array): Placed[] {
     }));
   };
   if (opcode === FABRICS_OPCODE) return fctype === FabricsType.Connect ? repeated(ConnectData) : [];
-  if (!admin) return opcode === IoOpcode.DatasetManagement ? repeated(DsmRange) : [];
   const single = (layout: Layout | undefined): Placed[] =>
     layout === undefined || data.length < layout.size ? [] : [{ layout, at: 0 }];
+  if (!admin && opcode === IoOpcode.DatasetManagement) return repeated(DsmRange);
+  if (!admin && opcode === IoOpcode.ReservationReport)
+    return [
+      ...single(ReservationStatusExtended as unknown as Layout),
+      ...repeated(RegistrantEntryExtended, ReservationStatusExtended.size),
+    ];
+  if (!admin) return single(IO.get(opcode));
   if (opcode === AdminOpcode.Identify) return single(IDENTIFY.get(page));
   if (opcode === AdminOpcode.SetFeatures || opcode === AdminOpcode.GetFeatures)
     return single(FEATURES.get(selector));

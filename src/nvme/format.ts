@@ -23,6 +23,12 @@ import { logName } from './logs.ts';
 import { AdminOpcode, FABRICS_OPCODE, FabricsType, IoOpcode, commandName } from './opcode.ts';
 import { Cap, Cc, Csts, Property } from './property.ts';
 import {
+  ReservationAcquire,
+  ReservationRegister,
+  ReservationRelease,
+  ReservationReport,
+} from './reservation.ts';
+import {
   Abort,
   AsyncEventRequest,
   Cancel,
@@ -85,6 +91,10 @@ const IO = table([
   [IoOpcode.DatasetManagement, DatasetManagement],
   [IoOpcode.Cancel, Cancel],
   [IoOpcode.Copy, Copy],
+  [IoOpcode.ReservationRegister, ReservationRegister],
+  [IoOpcode.ReservationReport, ReservationReport],
+  [IoOpcode.ReservationAcquire, ReservationAcquire],
+  [IoOpcode.ReservationRelease, ReservationRelease],
 ]);
 const FABRICS = table([
   [FabricsType.PropertySet, PropertySet],

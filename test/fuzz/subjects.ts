@@ -16,6 +16,7 @@ import {
   encodeNsidList,
 } from '../../src/nvme/identify-lists.ts';
 import { MAX_NQN, isStandardNqn, nqnProblem } from '../../src/nvme/nqn.ts';
+import { decodeReservationReport, encodeReservationReport } from '../../src/nvme/reservation.ts';
 import { CommonHeader, Fes, Flag, PDUS, ProtocolFault, Receiver, crc32c } from '../../src/pdu/index.ts';
 import type { Role } from '../../src/pdu/pdus.ts';
 import { STRUCTURES } from '../layout/structures.ts';
@@ -253,6 +254,23 @@ const decoders: readonly Subject[] = [
       ),
     decodeNamespaceIds,
     (ids) => decodeNamespaceIds(encodeNamespaceIds(ids)),
+  ),
+  decoder(
+    'reservation report',
+    (dice) =>
+      encodeReservationReport({
+        generation: dice.below(2 ** 31),
+        rtype: dice.below(7),
+        ptpl: dice.oneIn(2),
+        registrants: Array.from({ length: dice.below(5) }, (_, i) => ({
+          cntlid: dice.oneIn(2) ? undefined : dice.below(0xffef),
+          holder: dice.oneIn(2),
+          hostid: `0000000${i}-1111-2222-3333-444444444444`,
+          rkey: BigInt(dice.below(2 ** 31)),
+        })),
+      }),
+    decodeReservationReport,
+    (report) => ({ ...decodeReservationReport(encodeReservationReport(report)), total: report.total }),
   ),
   decoder(
     'ANA log',

@@ -11,6 +11,7 @@ import * as identifyLists from '../../src/nvme/identify-lists.ts';
 import * as identifyNamespace from '../../src/nvme/identify-namespace.ts';
 import * as logs from '../../src/nvme/logs.ts';
 import * as property from '../../src/nvme/property.ts';
+import * as reservation from '../../src/nvme/reservation.ts';
 import * as sqe from '../../src/nvme/sqe.ts';
 import type { Rows, Struct } from '../../src/layout/struct.ts';
 
@@ -33,6 +34,7 @@ export const MODULES: Record<string, object> = {
   'nvme/identify-namespace.ts': identifyNamespace,
   'nvme/logs.ts': logs,
   'nvme/property.ts': property,
+  'nvme/reservation.ts': reservation,
   'nvme/sqe.ts': sqe,
 };
 
