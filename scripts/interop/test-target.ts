@@ -83,13 +83,13 @@ export class TestTarget {
 
   async remove(nsid: number): Promise<void> {
     const removed = this.subsystem.remove(nsid);
-    if (removed) await answer<undefined>((done) => removed.volume.close(done));
+    if (removed) await answer<undefined>((done) => removed.close(done));
   }
 
   async resize(nsid: number, size: number): Promise<void> {
     await truncate(this.path(nsid), size);
-    const namespace = this.subsystem.namespaces.get(nsid);
-    if (namespace) await answer<undefined>((done) => namespace.volume.refresh(done));
+    const volume = this.subsystem.namespaces.get(nsid)?.volume;
+    if (volume) await answer<undefined>((done) => volume.refresh(done));
   }
 
   /** Connections and controllers that it still has. */

@@ -4,6 +4,7 @@
  */
 import type { Env } from '../runtime/ports.ts';
 import { must } from '../runtime/assert.ts';
+import type { NamespaceFacts } from '../target/facts.ts';
 import type { Namespace } from '../target/namespace.ts';
 import type { Subsystem } from '../target/subsystem.ts';
 import type { Target } from '../target/target.ts';
@@ -92,12 +93,14 @@ export class Exports {
           const nsid = this.#nsid(document, request.nsid, also);
           plan.set(request, { nsid, uuid: this.#uuid(document, request.uuid) });
         }
+        const facts = new Map<string, NamespaceFacts>();
+        for (const { uuid } of plan.values()) facts.set(uuid, await this.#facts(uuid));
         await this.#state.replace(document);
-        return [...plan].map(([request, given]) =>
-          'path' in given
-            ? this.#export(given, must(opened.get(request as FileNamespace), 'a file that was opened').open)
-            : this.#exportMemory(given, request as MemoryNamespace),
-        );
+        return [...plan].map(([request, given]) => {
+          if (!('path' in given)) return this.#exportMemory(given, request as MemoryNamespace);
+          const { open } = must(opened.get(request as FileNamespace), 'a file that was opened');
+          return this.#export(given, open, must(facts.get(given.uuid), 'facts that were loaded'));
+        });
       } catch (error) {
         for (const { open } of opened.values()) await giveUp(open);
         throw error;
@@ -114,8 +117,9 @@ export class Exports {
         if (!isSameFile(entry, open)) throw this.#anotherFile(entry, open);
         this.#checkNsid(entry.nsid);
         const seen = { ...entry, ...identityOf(open) };
+        const facts = await this.#facts(entry.uuid);
         await this.#state.replace(withEntry(this.#state.document, seen));
-        return this.#export(seen, open);
+        return this.#export(seen, open, facts);
       } catch (error) {
         await giveUp(open);
         throw error;
@@ -132,7 +136,7 @@ export class Exports {
       if (namespaces.length < document.namespaces.length)
         await this.#state.replace({ ...document, namespaces });
       const removed = this.#subsystem.remove(nsid);
-      if (removed) await answer<undefined>((done) => removed.volume.close(done));
+      if (removed) await answer<undefined>((done) => removed.close(done));
     });
   }
 
@@ -252,9 +256,14 @@ export class Exports {
     return uuid;
   }
 
-  #export(entry: NamespaceEntry, { file }: OpenFile): Namespace {
+  /** What an earlier run has learned about it: its owner, its reservation. */
+  #facts(uuid: string): Promise<NamespaceFacts> {
+    return answer<NamespaceFacts>((done) => this.#target.facts.load(uuid, done));
+  }
+
+  #export(entry: NamespaceEntry, { file }: OpenFile, facts: NamespaceFacts): Namespace {
     const { nsid, uuid, blockSize, readOnly } = entry;
-    return this.#target.addNamespace(this.#subsystem, file, { nsid, uuid, blockSize, readOnly });
+    return this.#target.addNamespace(this.#subsystem, file, { nsid, uuid, blockSize, readOnly, facts });
   }
 
   #exportMemory({ nsid, uuid }: Memory, { memory, blockSize = 512 }: MemoryNamespace): Namespace {

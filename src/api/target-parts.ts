@@ -83,8 +83,8 @@ async function lockFolder(folder: string, store: NonNullable<NodeEnv['stateFolde
   }
 }
 
-export function describe({ nsid, uuid, blockSize, volume }: Namespace): NamespaceInfo {
-  const { path, size, readOnly, id } = volume;
+export function describe({ nsid, uuid, blockSize, size, file }: Namespace): NamespaceInfo {
+  const { path, readOnly, id } = file;
   return { nsid, uuid, path: id.startsWith('memory:') ? undefined : path, size, blockSize, readOnly };
 }
 

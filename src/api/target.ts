@@ -80,7 +80,9 @@ export class NvmeTarget {
   /** Looks at the size of the file again, and tells the hosts if it has changed. */
   async refresh(nsid: number): Promise<NamespaceInfo> {
     const namespace = this.#find(nsid);
-    await answer<undefined>((done) => namespace.volume.refresh(done));
+    const { volume } = namespace;
+    if (!volume) throw refusal('ESHUTDOWN', `namespace ${nsid} is disabled`);
+    await answer<undefined>((done) => volume.refresh(done));
     return describe(namespace);
   }
 
@@ -90,6 +92,7 @@ export class NvmeTarget {
     const bytes = typeof size === 'number' ? size : (parseSize(size) ?? NaN);
     if (!Number.isSafeInteger(bytes) || bytes <= 0 || bytes % blockSize !== 0)
       throw refusal('EINVAL', `${size} is not a whole number of ${blockSize}-byte blocks`);
+    if (!volume) throw refusal('ESHUTDOWN', `namespace ${nsid} is disabled`);
     if (volume.readOnly) throw refusal('EROFS', `namespace ${nsid} is read-only`);
     // Only a regular file, and only the one that is exported: its name may be another's by now.
     if ((await fileAt(volume.path)) !== volume.id)
@@ -134,7 +137,7 @@ export async function createTarget(options: TargetOptions = {}): Promise<NvmeTar
   const target = new NvmeTarget(parts);
   try {
     const hosts = options.hosts ?? parts.state.document.hosts;
-    if (hosts) parts.subsystem.hosts = new Set(hosts);
+    if (hosts) parts.subsystem.setHosts(hosts);
     await parts.exports.add(namespaces);
     for (const address of addresses) await listenOn(parts.target, address);
     return target;

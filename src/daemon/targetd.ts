@@ -115,7 +115,7 @@ async function start(
   const requests = nothing
     ? [{ file: join(options.folder, 'disk.img'), size: DEFAULT_SIZE }]
     : options.namespaces;
-  if (admitted.hosts) subsystem.hosts = new Set(hosts);
+  if (admitted.hosts) subsystem.setHosts(hosts);
   await exports.add(requests, { ...admitted, listen });
   await restore(parts);
   warn(parts, [...must, ...may]);

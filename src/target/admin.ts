@@ -12,7 +12,7 @@ import type { Command } from './command.ts';
 import type { Handler } from './handler.ts';
 import { identify } from './identify.ts';
 import { IO } from './io.ts';
-import { has, logPages, retains } from './logs.ts';
+import { has, logPages, readPage, retains } from './logs.ts';
 
 const LOGS = logPages(() => ({ admin: ADMIN, io: IO }));
 const BROADCAST_NSID = 0xffffffff;
@@ -33,8 +33,8 @@ const getLogPage: Handler = {
     const lid = GetLogPage.lid.get(command.view, 0);
     const offset = GetLogPage.lpo.get(command.view, 0);
     const page = LOGS.get(lid)!;
-    const log = page.build(controller, command);
-    if (offset > log.length) {
+    const piece = readPage(page, controller, command, offset, command.length);
+    if (piece === undefined) {
       command.complete(Status.InvalidField | DNR);
       return;
     }
@@ -42,7 +42,7 @@ const getLogPage: Handler = {
       page.read?.(controller);
       controller.asyncEvents.logRead(lid);
     }
-    command.respond(log.subarray(offset, offset + command.length));
+    command.respond(piece);
   },
 };
 

@@ -12,6 +12,8 @@ import { FABRICS_OPCODE } from '../nvme/opcode.ts';
 import { Operation, type OperationOwner } from '../storage/operation.ts';
 import type { Sent } from '../pdu/sender.ts';
 import type { Handler } from './handler.ts';
+import type { Volume } from '../storage/volume.ts';
+import type { Attachment } from './attachment.ts';
 import type { Namespace } from './namespace.ts';
 import type { Queue } from './queue.ts';
 
@@ -37,7 +39,11 @@ export class Command implements OperationOwner, Sent {
   nsid = 0;
   /** What runs it; set once the capsule is complete. */
   handler: Handler | undefined = undefined;
+  /** What it works on; the attachment's gates are looked at again when it starts. */
+  attachment: Attachment | undefined = undefined;
   namespace: Namespace | undefined = undefined;
+  /** The namespace's volume when the command came: it stays this command's when the namespace is disabled. */
+  volume: Volume | undefined = undefined;
 
   /** Data that came with the capsule, bytes. */
   capsuleData = 0;
@@ -91,7 +97,9 @@ export class Command implements OperationOwner, Sent {
     this.digestOk = true;
     this.aborted = this.lent = this.parked = this.counted = false;
     this.handler = undefined;
+    this.attachment = undefined;
     this.namespace = undefined;
+    this.volume = undefined;
     this.reply = undefined;
     this.op.parts.length = 0;
     this.#gather = undefined;

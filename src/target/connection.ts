@@ -30,6 +30,9 @@ export type CloseWhy =
   | 'queue deleted by the host'
   | 'controller disabled'
   | 'controller removed'
+  | 'host removed'
+  | 'listener removed'
+  | 'subsystem deleted'
   | 'target stops';
 
 /** Who wakes each state is said beside it. */

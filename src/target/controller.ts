@@ -7,14 +7,17 @@ import { Status, statusCode, statusName } from '../nvme/status.ts';
 import { viewOf } from '../layout/struct.ts';
 import { machine } from '../runtime/machine.ts';
 import type { Env, Timer } from '../runtime/ports.ts';
-import { Operation } from '../storage/operation.ts';
 import { Event, type AsyncEvent } from '../nvme/event.ts';
 import { AsyncEvents } from './async-events.ts';
+import type { Attachment } from './attachment.ts';
 import type { Command } from './command.ts';
 import type { CloseWhy } from './connection.ts';
+import type { DiscoveryView } from './discovery.ts';
 import { ErrorLog } from './error-log.ts';
 import { EventEnable, FeatureValues } from './features.ts';
 import { ChangedNamespaces } from './changed-namespaces.ts';
+import { flushThen } from './namespace.ts';
+import type { Port } from './port.ts';
 import type { Queue } from './queue.ts';
 import type { Subsystem } from './subsystem.ts';
 
@@ -41,6 +44,8 @@ const CSS_ALL_SUPPORTED = 6;
 export class Controller {
   readonly env: Env;
   readonly subsystem: Subsystem;
+  /** Through which the host came; its ANA states are the controller's. */
+  readonly port: Port;
   readonly cntlid: number;
   readonly hostnqn: string;
   readonly hostid: string;
@@ -50,6 +55,12 @@ export class Controller {
   readonly #queues = new Set<Queue>();
   /** By QID. */
   readonly ioQueues = new Map<number, Queue>();
+  /** What the host can use, by NSID; filled when CC.EN becomes 1, and by the subsystem from then on. */
+  readonly attachments = new Map<number, Attachment>();
+  /** NSIDs that were explicitly detached; resets do not bring them back (LIFE.4). */
+  readonly detached = new Set<number>();
+  /** Of a discovery controller: the records of its log as it was read last. */
+  discoveryView: DiscoveryView | undefined = undefined;
   readonly features: FeatureValues;
   readonly asyncEvents: AsyncEvents;
   readonly changedNamespaces = new ChangedNamespaces();
@@ -76,6 +87,7 @@ export class Controller {
     this.subsystem = subsystem;
     this.cntlid = cntlid;
     this.admin = admin;
+    this.port = admin.connection.port;
     this.#queues.add(admin);
     this.hostnqn = hostnqn;
     this.hostid = hostid;
@@ -191,8 +203,10 @@ export class Controller {
                 (Cc.cc.iosqes.get(cc, 0) !== SQE_SIZE || Cc.cc.iocqes.get(cc, 0) !== CQE_SIZE)
               ? `IOSQES ${Cc.cc.iosqes.get(cc, 0)}, IOCQES ${Cc.cc.iocqes.get(cc, 0)}`
               : undefined;
-    if (problem === undefined) this.state.to('ready', 'enabled by the host');
-    else {
+    if (problem === undefined) {
+      this.state.to('ready', 'enabled by the host');
+      this.subsystem.enabled(this);
+    } else {
       this.#log('warn', 'controller cannot be enabled', { cc: this.#cc.toString(16), problem });
       this.state.to('failed', problem);
     }
@@ -202,6 +216,7 @@ export class Controller {
   #disable(): void {
     if (this.state.is('disabled', 'gone')) return;
     this.state.to('disabled', 'disabled by the host');
+    this.subsystem.disabled(this);
     for (const queue of [...this.ioQueues.values()]) queue.connection.close('controller disabled');
     this.ioQueues.clear();
     this.asyncEvents.abortAll(Status.AbortedSqDeletion);
@@ -220,12 +235,11 @@ export class Controller {
     const done = (): void => {
       if (--left === 0 && shutdown === this.#shutdowns) this.#shutdownComplete = true;
     };
-    for (const namespace of this.subsystem.namespaces.values()) {
-      if (namespace.writeProtected) continue;
+    for (const { namespace } of this.attachments.values()) {
+      // A volume that leaves is flushed anyway.
+      if (namespace.volume === undefined || namespace.writeProtected) continue;
       left++;
-      const flush = new Operation({ operationDone: done });
-      flush.kind = 'flush';
-      namespace.volume.submit(flush);
+      namespace.volume.submit(flushThen(done));
     }
     done();
   }
@@ -259,6 +273,10 @@ export class Controller {
     if (this.discovery || !this.ready) return;
     this.changedNamespaces.add(nsid);
     this.#raise(EventEnable.namespaceAttribute, Event.NamespaceAttributeChanged);
+  }
+
+  anaChanged(): void {
+    if (!this.discovery && this.ready) this.#raise(EventEnable.anaChange, Event.AnaChange);
   }
 
   discoveryChanged(): void {
@@ -297,6 +315,7 @@ export class Controller {
     this.#keepAlive?.cancel();
     this.asyncEvents.clear();
     this.subsystem.controllers.delete(this.cntlid);
+    this.subsystem.disabled(this);
     this.#log('info', 'controller removed', { why });
     for (const queue of [...this.ioQueues.values(), this.admin]) queue.connection.close(why);
     this.ioQueues.clear();

@@ -1,52 +1,194 @@
-/** The discovery log (NVMe Base 2.1, section 5.1.12.3.1): every subsystem that the host may use, on every port. */
+/**
+ * The discovery log (NVMe Base 2.1, section 5.1.12.3.1): every subsystem that the host may use, on every port that
+ * offers it, and the referrals. Which records there are is remembered per controller until something changes; a record
+ * is written when it is read, so a log of thousands that is read 1 KiB at a time costs each piece once.
+ */
 import {
   Adrfam,
   DiscoveryEntry,
   DiscoveryHeader,
+  DiscoveryLsp,
   SecureChannel,
   Subtype,
   Trtype,
 } from '../nvme/discovery.ts';
 import { CNTLID_DYNAMIC } from '../nvme/fabrics.ts';
+import { DISCOVERY_NQN, nqnProblem } from '../nvme/nqn.ts';
+import { GetLogPage } from '../nvme/sqe.ts';
 import { viewOf } from '../layout/struct.ts';
+import type { Address } from '../runtime/ports.ts';
 import type { Command } from './command.ts';
 import type { Controller } from './controller.ts';
 import type { Port } from './port.ts';
-import type { Subsystem } from './subsystem.ts';
+import type { Target } from './target.ts';
+
+/** Another discovery service. */
+export interface Referral {
+  readonly address: Address;
+  /** The well-known name if not given. */
+  readonly subnqn?: string | undefined;
+  /** PORTID of the entry, 0 if not given. */
+  readonly portid?: number | undefined;
+}
+
+/** One record of a log, as plain data. */
+export interface DiscoveryRecord {
+  readonly subtype: number;
+  readonly portid: number;
+  readonly traddr: string;
+  readonly trsvcid: number;
+  readonly subnqn: string;
+  readonly duplicate: boolean;
+}
+
+/** What one controller's host can see, until GENCTR moves. */
+export interface DiscoveryView {
+  readonly genctr: number;
+  readonly portLocal: boolean;
+  readonly records: readonly DiscoveryRecord[];
+}
 
 /** Addresses that mean "all of this machine's": a host is told the one that it reached. */
 const WILDCARDS = new Set(['0.0.0.0', '::', '']);
 
-export function discoveryLog(controller: Controller, command: Command): Uint8Array {
-  const { target } = controller.subsystem;
-  const { transport } = command.queue.connection;
-  const entries: { port: Port; subsystem: Subsystem }[] = [];
-  for (const port of target.ports)
-    for (const subsystem of [target.discovery, ...target.subsystems.values()])
-      if (subsystem.admits(controller.hostnqn)) entries.push({ port, subsystem });
+/** Without an IPv6 zone, which means something on this machine only; an IPv4 address in IPv6 clothes as what it is. */
+export const plainAddress = (host: string): string =>
+  host.replace(/%.*$/s, '').replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, '');
 
-  const log = new Uint8Array(DiscoveryHeader.size + entries.length * DiscoveryEntry.size);
-  const view = viewOf(log);
-  DiscoveryHeader.encode({ genctr: target.genctr, numrec: entries.length, recfmt: 0 }, view);
-  entries.forEach(({ port, subsystem }, i) => {
-    const reached = transport.local.host;
-    const traddr = WILDCARDS.has(port.address.host) ? reached : port.address.host;
-    DiscoveryEntry.encode(
-      {
-        trtype: Trtype.Tcp,
-        adrfam: traddr.includes(':') ? Adrfam.Ipv6 : Adrfam.Ipv4,
+/** The address that a host which reached us at `reached` is told for a port; undefined: there is none that it can use. */
+export function addressFor(port: string, reached: string): string | undefined {
+  if (!WILDCARDS.has(port)) return plainAddress(port);
+  const address = plainAddress(reached);
+  // "::" takes connections of both families, 0.0.0.0 of its own.
+  return port === '0.0.0.0' && address.includes(':') ? undefined : address;
+}
+
+export const sameReferral = (a: Referral, b: Referral): boolean =>
+  plainAddress(a.address.host) === plainAddress(b.address.host) &&
+  a.address.port === b.address.port &&
+  (a.subnqn ?? DISCOVERY_NQN) === (b.subnqn ?? DISCOVERY_NQN);
+
+/** Why a referral cannot be shown; undefined: it can. A host that follows it must not come back to us. */
+export function referralProblem(target: Target, referral: Referral): string | undefined {
+  const { address, subnqn = DISCOVERY_NQN, portid = 0 } = referral;
+  const wrong = nqnProblem(subnqn);
+  const where = `referral to ${address.host} port ${address.port}`;
+  if (wrong !== undefined) return `${where}: the NQN ${wrong}`;
+  if (WILDCARDS.has(address.host)) return `${where}: no host can connect to that address`;
+  if (!Number.isInteger(portid) || portid < 0 || portid > 0xffff)
+    return `${where}: ${portid} is not a PORTID`;
+  if (target.referrals.length >= target.limits.referrals)
+    return `${where}: there are ${target.limits.referrals} already`;
+  if (subnqn !== DISCOVERY_NQN && subnqn === target.discovery.nqn) return `${where}: that is this target`;
+  if (target.ports.some((port) => isOurs(referral, port, undefined))) return `${where}: that is this target`;
+  return target.referrals.some((each) => sameReferral(each, referral)) ? `${where} exists` : undefined;
+}
+
+/** Whether the referral leads to this port, for a host that reached us at `reached`. */
+function isOurs({ address }: Referral, port: Port, reached: string | undefined): boolean {
+  if (address.port !== port.address.port) return false;
+  const host = plainAddress(address.host);
+  return host === plainAddress(port.address.host) || (WILDCARDS.has(port.address.host) && host === reached);
+}
+
+/** The records for a controller whose host reached us at `reached`. */
+function recordsFor(controller: Controller, reached: string, portLocal: boolean): DiscoveryRecord[] {
+  const { target } = controller.subsystem;
+  const records: DiscoveryRecord[] = [];
+  const ports = portLocal ? target.ports.filter((port) => port === controller.port) : target.ports;
+  // What a port with a wildcard tells depends on how it is reached, so its entries may differ.
+  const duplicate = !portLocal && ports.every(({ address }) => !WILDCARDS.has(address.host));
+  const subsystems = [...target.subsystems.values()].filter((each) => each.admits(controller.hostnqn));
+  for (const port of ports) {
+    const traddr = addressFor(port.address.host, reached);
+    if (traddr === undefined) continue;
+    for (const subsystem of [target.discovery, ...subsystems]) {
+      if (!port.offers(subsystem)) continue;
+      records.push({
         subtype: subsystem.discovery ? Subtype.CurrentDiscovery : Subtype.Nvm,
-        treq: { secureChannel: SecureChannel.NotRequired, disableSqFlow: 1 },
         portid: port.id,
-        cntlid: CNTLID_DYNAMIC,
-        asqsz: 32,
-        trsvcid: String(port.address.port),
-        subnqn: subsystem.nqn,
         traddr,
+        trsvcid: port.address.port,
+        subnqn: subsystem.nqn,
+        duplicate: subsystem.discovery && duplicate,
+      });
+    }
+  }
+  for (const referral of target.referrals) {
+    if (target.ports.some((port) => isOurs(referral, port, reached))) continue;
+    const { address, subnqn = DISCOVERY_NQN, portid = 0 } = referral;
+    const traddr = plainAddress(address.host);
+    records.push({
+      subtype: Subtype.Referral,
+      portid,
+      traddr,
+      trsvcid: address.port,
+      subnqn,
+      duplicate: false,
+    });
+  }
+  return records;
+}
+
+/** `length` bytes of the log from `offset`, fewer at its end; undefined: it ends before. */
+export function discoveryLog(
+  controller: Controller,
+  command: Command,
+  offset: number,
+  length: number,
+): Uint8Array | undefined {
+  const { genctr } = controller.subsystem.target;
+  const portLocal = (GetLogPage.cdw10.lsp.get(command.view, 0) & DiscoveryLsp.portLocal) !== 0;
+  let view = controller.discoveryView;
+  if (view?.genctr !== genctr || view.portLocal !== portLocal) {
+    const reached = plainAddress(command.queue.connection.transport.local.host);
+    view = { genctr, portLocal, records: recordsFor(controller, reached, portLocal) };
+    controller.discoveryView = view;
+  }
+  const { records } = view;
+  const size = DiscoveryHeader.size + records.length * DiscoveryEntry.size;
+  if (offset > size) return undefined;
+  const end = Math.min(offset + length, size);
+  // Header and records have the same size: the log is cut at its multiples.
+  const from = Math.floor(offset / DiscoveryEntry.size);
+  const to = Math.ceil(end / DiscoveryEntry.size);
+  const made = new Uint8Array(Math.max(to - from, 0) * DiscoveryEntry.size);
+  const into = viewOf(made);
+  for (let i = from; i < to; i++) {
+    const at = (i - from) * DiscoveryEntry.size;
+    const record = records[i - 1];
+    if (record !== undefined) encode(record, into, at);
+    else {
+      const dlpf = { extended: 0, portLocal: portLocal ? 1 : 0, allSubsystems: 0 };
+      DiscoveryHeader.encode({ genctr, numrec: records.length, recfmt: 0, dlpf, tdlpl: size }, into, at);
+    }
+  }
+  const skip = offset - from * DiscoveryEntry.size;
+  return made.subarray(skip, skip + end - offset);
+}
+
+function encode(record: DiscoveryRecord, view: DataView, at: number): void {
+  const { subtype, portid, traddr, trsvcid, subnqn, duplicate } = record;
+  DiscoveryEntry.encode(
+    {
+      trtype: Trtype.Tcp,
+      adrfam: traddr.includes(':') ? Adrfam.Ipv6 : Adrfam.Ipv4,
+      subtype,
+      treq: { secureChannel: SecureChannel.NotRequired, disableSqFlow: 1 },
+      portid,
+      cntlid: CNTLID_DYNAMIC,
+      asqsz: 32,
+      // A host may ask for a connection that stays, with KATO; that is so of our own discovery service.
+      eflags: {
+        dupretinfo: duplicate ? 1 : 0,
+        epcsd: subtype === Subtype.CurrentDiscovery ? 1 : 0,
+        ncc: 0,
       },
-      view,
-      DiscoveryHeader.size + i * DiscoveryEntry.size,
-    );
-  });
-  return log;
+      trsvcid: String(trsvcid),
+      subnqn,
+      traddr,
+    },
+    view,
+    at,
+  );
 }

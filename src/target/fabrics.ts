@@ -79,7 +79,7 @@ const connect: Handler = {
 
 function read(command: Command): ConnectRequest | ConnectProblem {
   const { view: sqe, queue } = command;
-  const { target } = queue.connection;
+  const { target, port } = queue.connection;
   const data = viewOf(command.data());
   const qid = Connect.qid.get(sqe, 0);
   const entries = Connect.sqsize.get(sqe, 0) + 1;
@@ -92,8 +92,11 @@ function read(command: Command): ConnectRequest | ConnectProblem {
   if (hostid === NIL_UUID) return inData(ConnectData.hostid, 'HOSTID is zero');
   const subnqn = ConnectData.subnqn.decode(data, 0);
   const subsystem = target.find(subnqn);
-  if (subsystem === undefined)
-    return inData(ConnectData.subnqn, `there is no subsystem ${printable(subnqn)}`);
+  if (subsystem === undefined || !port.offers(subsystem))
+    return inData(
+      ConnectData.subnqn,
+      `there is no subsystem ${printable(subnqn)}${subsystem === undefined ? '' : ` on port ${port.id}`}`,
+    );
   if (!subsystem.admits(hostnqn))
     return new ConnectProblem(`host ${hostnqn} is not allowed on ${subnqn}`, Status.ConnectInvalidHost | DNR);
   const flowControl = Connect.cattr.disableSqFlow.get(sqe, 0) === 0;
@@ -116,6 +119,11 @@ function connectAdmin(command: Command, request: ConnectRequest): Controller | C
     return inData(
       ConnectData.cntlid,
       `CNTLID ${request.cntlid}: only the dynamic controller model is offered`,
+    );
+  if (!subsystem.shared && subsystem.controllers.size > 0)
+    return new ConnectProblem(
+      `${subsystem.nqn} takes one controller at a time, and has one`,
+      Status.ConnectControllerBusy,
     );
   const cntlid = subsystem.allocateCntlid();
   if (cntlid === undefined) return new ConnectProblem('no CNTLID is free', Status.ConnectControllerBusy);
@@ -147,6 +155,9 @@ function connectIo(command: Command, request: ConnectRequest): Controller | Conn
   // The Host ID may differ from the Admin queue's: a real client does that, and the Admin queue's counts.
   if (controller.hostnqn !== request.hostnqn)
     return inData(ConnectData.hostnqn, `controller ${request.cntlid} is another host's`);
+  // The listener is the association's: what is said of a port, ANA states say, holds for all of its queues.
+  if (controller.port !== queue.connection.port)
+    return inData(ConnectData.cntlid, `controller ${request.cntlid} was connected through another port`);
   if (qid > controller.features.ioQueues || subsystem.discovery)
     return inSqe(
       Connect.qid,

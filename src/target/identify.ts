@@ -1,4 +1,5 @@
 /** Identify: what we say of ourselves, one row per CNS (NVMe Base 2.1, section 5.1.13). */
+import { AnaState } from '../nvme/ana-log.ts';
 import { CNTLID_DYNAMIC } from '../nvme/fabrics.ts';
 import { Cns, ControllerType, Csi, DiscoveryType, IDENTIFY_SIZE, IdController } from '../nvme/identify.ts';
 import {
@@ -20,7 +21,7 @@ import type { Command } from './command.ts';
 import type { Controller } from './controller.ts';
 import { ERROR_LOG_ENTRIES } from './error-log.ts';
 import { EventEnable } from './features.ts';
-import { KATO_GRANULARITY } from './limits.ts';
+import { ANA_TRANSITION_TIME, KATO_GRANULARITY } from './limits.ts';
 import type { Namespace } from './namespace.ts';
 
 export const FIRMWARE = '0.1.0';
@@ -92,7 +93,7 @@ function identifyIoController(view: DataView, controller: Controller): void {
   const { cmic, sqes, cqes, oncs, vwc } = IdController;
   // Fixed for the subsystem's life (LIFE.11): several ports, several controllers, ANA.
   cmic.multiplePorts.set(view, 0, 1);
-  cmic.multipleControllers.set(view, 0, 1);
+  cmic.multipleControllers.set(view, 0, controller.subsystem.shared ? 1 : 0);
   cmic.ana.set(view, 0, 1);
   sqes.min.set(view, 0, 6);
   sqes.max.set(view, 0, 6);
@@ -100,6 +101,7 @@ function identifyIoController(view: DataView, controller: Controller): void {
   cqes.max.set(view, 0, 4);
   IdController.nn.set(view, 0, limits.namespaces);
   IdController.mnan.set(view, 0, limits.namespaces);
+  IdController.maxcna.set(view, 0, limits.attachments);
   oncs.datasetManagement.set(view, 0, 1);
   oncs.writeZeroes.set(view, 0, 1);
   oncs.saveSelect.set(view, 0, 1);
@@ -112,9 +114,9 @@ function identifyIoController(view: DataView, controller: Controller): void {
   IdController.iorcsz.set(view, 0, 1);
   IdController.msdbd.set(view, 0, 1);
   IdController.ofcs.disconnect.set(view, 0, 1);
-  IdController.anatt.set(view, 0, 10);
-  IdController.anagrpmax.set(view, 0, 1);
-  IdController.nanagrpid.set(view, 0, 1);
+  IdController.anatt.set(view, 0, ANA_TRANSITION_TIME);
+  IdController.anagrpmax.set(view, 0, limits.anaGroups);
+  IdController.nanagrpid.set(view, 0, limits.anaGroups);
   const { anacap } = IdController;
   for (const state of [
     anacap.optimized,
@@ -126,38 +128,56 @@ function identifyIoController(view: DataView, controller: Controller): void {
     state.set(view, 0, 1);
 }
 
-/** The namespace that the command names. An NSID that could exist but does not is inactive: all zero. */
-function find(command: Command, controller: Controller): Namespace | number | undefined {
-  const { nsid } = command;
-  if (nsid === 0 || nsid === BROADCAST_NSID || nsid > controller.subsystem.target.limits.namespaces)
-    return Status.InvalidNamespace | DNR;
-  return controller.subsystem.namespaces.get(nsid);
-}
+/** Whether an NSID can be one of this subsystem's. */
+const possible = ({ nsid }: Command, { subsystem }: Controller): boolean =>
+  nsid !== 0 && nsid !== BROADCAST_NSID && nsid <= subsystem.target.limits.namespaces;
 
-/** A builder for one namespace; inactive ones give zeroes, or a status where the specification wants one. */
+/** A namespace of the subsystem, attached or not, that the controller's host may see (LIFE.5). */
+export const allocated = (nsid: number, { subsystem, hostnqn }: Controller): Namespace | undefined => {
+  const namespace = subsystem.namespaces.get(nsid);
+  return namespace?.hosts?.has(hostnqn) === false ? undefined : namespace;
+};
+
+/** A builder for an attached namespace; inactive ones give zeroes, or a status where the specification wants one. */
 const ofNamespace =
-  (build: (namespace: Namespace) => Uint8Array, inactive: Answer = new Uint8Array(IDENTIFY_SIZE)): Builder =>
+  (
+    build: (namespace: Namespace, controller: Controller) => Uint8Array,
+    inactive: Answer = new Uint8Array(IDENTIFY_SIZE),
+  ): Builder =>
   (command, controller) => {
-    const found = find(command, controller);
-    if (found === undefined) return inactive;
-    return typeof found === 'number' ? found : build(found);
+    if (!possible(command, controller)) return Status.InvalidNamespace | DNR;
+    const found = controller.attachments.get(command.nsid);
+    return found === undefined ? inactive : build(found.namespace, controller);
   };
 
-function identifyNamespace(namespace: Namespace): Uint8Array {
+/** A builder for an allocated namespace; others give zeroes. */
+const ofAllocated =
+  (build: (namespace: Namespace, controller: Controller) => Uint8Array): Builder =>
+  (command, controller) => {
+    if (!possible(command, controller)) return Status.InvalidNamespace | DNR;
+    const found = allocated(command.nsid, controller);
+    return found === undefined ? new Uint8Array(IDENTIFY_SIZE) : build(found, controller);
+  };
+
+function identifyNamespace(namespace: Namespace, controller: Controller): Uint8Array {
   const { blocks, volume } = namespace;
+  const state = controller.port.ana.state(namespace.anagrpid);
   const made = IdNamespace.bytes({
     nsze: blocks,
     ncap: blocks,
-    nuse: blocks,
-    nvmcap: BigInt(volume.size),
+    // How much is used cannot be told where the namespace cannot be reached.
+    nuse: state === AnaState.Inaccessible || state === AnaState.PersistentLoss ? 0 : blocks,
+    nvmcap: BigInt(namespace.size),
     nguid: namespace.nguid,
+    ...(namespace.eui64 && { eui64: namespace.eui64 }),
     anagrpid: namespace.anagrpid,
   });
   const view = viewOf(made);
   // Files are sparse: space is taken when it is written, and deallocating gives it back.
-  IdNamespace.nsfeat.thinProvisioning.set(view, 0, volume.canPunch ? 1 : 0);
-  IdNamespace.nmic.shared.set(view, 0, 1);
-  if (volume.canPunch) {
+  const canPunch = volume?.canPunch === true;
+  IdNamespace.nsfeat.thinProvisioning.set(view, 0, canPunch ? 1 : 0);
+  IdNamespace.nmic.shared.set(view, 0, namespace.shared ? 1 : 0);
+  if (canPunch) {
     IdNamespace.dlfeat.read.set(view, 0, 1);
     IdNamespace.dlfeat.writeZeroes.set(view, 0, 1);
   }
@@ -170,9 +190,9 @@ function identifyNamespace(namespace: Namespace): Uint8Array {
 function identifyIndependent(namespace: Namespace): Uint8Array {
   const made = IndependentIdNamespace.bytes({ anagrpid: namespace.anagrpid });
   const view = viewOf(made);
-  IndependentIdNamespace.nmic.shared.set(view, 0, 1);
+  IndependentIdNamespace.nmic.shared.set(view, 0, namespace.shared ? 1 : 0);
   IndependentIdNamespace.nsattr.writeProtected.set(view, 0, namespace.writeProtected ? 1 : 0);
-  IndependentIdNamespace.nstat.ready.set(view, 0, 1);
+  IndependentIdNamespace.nstat.ready.set(view, 0, namespace.usable ? 1 : 0);
   return made;
 }
 
@@ -180,7 +200,17 @@ function identifyIndependent(namespace: Namespace): Uint8Array {
 function activeList(command: Command, controller: Controller): Answer {
   // FFFFFFFEh and FFFFFFFFh leave nothing above them.
   if (command.nsid >= 0xfffffffe) return Status.InvalidNamespace | DNR;
-  return encodeNsidList([...controller.subsystem.namespaces.keys()].filter((nsid) => nsid > command.nsid));
+  const nsids = [...controller.attachments.keys()].filter((nsid) => nsid > command.nsid);
+  return encodeNsidList(nsids.sort((a, b) => a - b));
+}
+
+/** The NSIDs of the subsystem above the one named, attached or not. */
+function allocatedList(command: Command, controller: Controller): Answer {
+  if (command.nsid >= 0xfffffffe) return Status.InvalidNamespace | DNR;
+  const nsids = [...controller.subsystem.namespaces.keys()];
+  return encodeNsidList(
+    nsids.filter((nsid) => nsid > command.nsid && allocated(nsid, controller) !== undefined),
+  );
 }
 
 /** Only the NVM command set is there. */
@@ -189,12 +219,17 @@ const nvmOnly =
   (command, controller) =>
     Identify.csi.get(command.view, 0) === Csi.Nvm ? build(command, controller) : Status.InvalidField | DNR;
 
-function controllerList(command: Command, controller: Controller): Answer {
+/** Of some CNTLIDs, those from the one named on. */
+function controllersFrom(command: Command, cntlids: Iterable<number>): Answer {
   const from = Identify.cntid.get(command.view, 0);
-  const cntlids = [...controller.subsystem.controllers.keys()].filter(
-    (cntlid) => cntlid >= from && cntlid < CNTLID_DYNAMIC,
-  );
-  return encodeControllerList(cntlids.sort((a, b) => a - b));
+  const listed = [...cntlids].filter((cntlid) => cntlid >= from && cntlid < CNTLID_DYNAMIC);
+  return encodeControllerList(listed.sort((a, b) => a - b));
+}
+
+/** The controllers that a namespace is attached to. */
+function attachedControllers(command: Command, controller: Controller): Answer {
+  if (!possible(command, controller)) return Status.InvalidNamespace | DNR;
+  return controllersFrom(command, allocated(command.nsid, controller)?.attachments.keys() ?? []);
 }
 
 const CONTROLLER: ReadonlyMap<number, Builder> = new Map([[Cns.Controller, identifyController]]);
@@ -206,7 +241,7 @@ const ALL: ReadonlyMap<number, Builder> = new Map<number, Builder>([
   [
     Cns.NamespaceDescriptors,
     ofNamespace(
-      ({ uuid, nguid }) => encodeNamespaceIds({ nguid, uuid, csi: Csi.Nvm }),
+      ({ uuid, nguid, eui64 }) => encodeNamespaceIds({ ...(eui64 && { eui64 }), nguid, uuid, csi: Csi.Nvm }),
       Status.InvalidNamespace | DNR,
     ),
   ],
@@ -214,7 +249,10 @@ const ALL: ReadonlyMap<number, Builder> = new Map<number, Builder>([
   [Cns.CsController, nvmOnly(() => NvmIdController.bytes({}))],
   [Cns.CsActiveNamespaces, nvmOnly(activeList)],
   [Cns.CsIndependentNamespace, ofNamespace(identifyIndependent)],
-  [Cns.Controllers, controllerList],
+  [Cns.AllocatedNamespaces, allocatedList],
+  [Cns.AllocatedNamespace, ofAllocated(identifyNamespace)],
+  [Cns.AttachedControllers, attachedControllers],
+  [Cns.Controllers, (command, { subsystem }) => controllersFrom(command, subsystem.controllers.keys())],
   [Cns.CommandSets, () => IdCommandSets.bytes({ iocsc: [1n] })],
 ]);
 

@@ -3,16 +3,18 @@ import { viewOf } from '../layout/struct.ts';
 import { IoOpcode } from '../nvme/opcode.ts';
 import { DatasetManagement, DsmRange, ReadWrite, WriteZeroes } from '../nvme/sqe.ts';
 import { DNR, Status } from '../nvme/status.ts';
-import { Operation } from '../storage/operation.ts';
 import type { Command } from './command.ts';
 import type { Handler } from './handler.ts';
-import { statusOf } from './namespace.ts';
+import { flushThen } from './namespace.ts';
 
-/** Finds the namespace. */
+/** Finds the namespace, which the controller must have, in a state that lets I/O through. */
 function namespace(command: Command): number {
-  const found = command.queue.controller!.subsystem.namespaces.get(command.nsid);
+  const found = command.queue.controller!.attachments.get(command.nsid);
   if (found === undefined) return Status.InvalidNamespace | DNR;
-  command.namespace = found;
+  if (found.refusal !== 0) return found.refusal;
+  command.attachment = found;
+  command.namespace = found.namespace;
+  command.volume = found.namespace.volume;
   return 0;
 }
 
@@ -20,10 +22,10 @@ function namespace(command: Command): number {
 function blocks(command: Command): number {
   const status = namespace(command);
   if (status !== 0) return status;
-  const { blockSize, volume } = command.namespace!;
+  const { blockSize, blocks: size } = command.namespace!;
   const slba = ReadWrite.slba.get(command.view, 0);
   const count = ReadWrite.nlb.get(command.view, 0);
-  if (slba + count > volume.blocks) return Status.LbaOutOfRange | DNR;
+  if (slba + count > size) return Status.LbaOutOfRange | DNR;
   // Protection information is not offered, so PRACT and PRCHK have nothing to act on.
   command.op.offset = slba * blockSize;
   command.op.length = count * blockSize;
@@ -39,26 +41,34 @@ function transfer(command: Command): number {
   return 0;
 }
 
-const writable = (command: Command): number =>
-  command.namespace!.writeProtected ? Status.NamespaceWriteProtected | DNR : 0;
+const readable = (command: Command): number => command.attachment!.readRefusal;
+const writable = (command: Command): number => command.attachment!.writeRefusal;
 
 /** Without the volatile write cache every write is as if FUA were set. */
 const writeCache = (command: Command): boolean => command.queue.controller!.features.writeCache;
 
-/** Hands the operation to the namespace's volume; `finish` answers. */
+/** Hands the operation to the namespace's volume; `finish` answers. The gates may have closed since it was checked. */
 function submit(command: Command): void {
-  command.namespace!.volume.submit(command.op);
+  const { op, attachment } = command;
+  const refused =
+    op.kind === 'read'
+      ? attachment!.readRefusal
+      : op.kind === 'flush'
+        ? attachment!.refusal
+        : attachment!.writeRefusal;
+  if (refused === 0) command.volume!.submit(op);
+  else command.complete(refused);
 }
 
 function finish(command: Command): void {
   const { error, kind } = command.op;
-  command.complete(error === undefined ? 0 : statusOf(error, kind));
+  command.complete(error === undefined ? 0 : command.namespace!.statusOf(error, kind));
 }
 
 const read: Handler = {
   name: 'Read',
   transfer: 'out',
-  check: transfer,
+  check: (command) => transfer(command) || readable(command),
   execute(command) {
     command.op.kind = 'read';
     submit(command);
@@ -66,20 +76,17 @@ const read: Handler = {
   done(command) {
     command.lent = command.op.error === undefined;
     const fua = ReadWrite.cdw12.fua.get(command.view, 0) === 1;
-    if (!fua || !command.lent || writable(command) !== 0) finish(command);
+    if (!fua || !command.lent || command.namespace!.writeProtected) finish(command);
     else syncThenFinish(command);
   },
 };
 
 /** A Read with FUA shows only what is on stable storage: what was read is put there before it is answered. */
 function syncThenFinish(command: Command): void {
-  const flush = new Operation({
-    operationDone({ error }) {
-      command.complete(error === undefined ? 0 : statusOf(error, 'flush'));
-    },
+  const flush = flushThen(({ error }) => {
+    command.complete(error === undefined ? 0 : command.namespace!.statusOf(error, 'flush'));
   });
-  flush.kind = 'flush';
-  command.namespace!.volume.submit(flush);
+  command.volume!.submit(flush);
 }
 
 const write: Handler = {

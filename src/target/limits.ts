@@ -1,3 +1,5 @@
+import { anaLogSize } from '../nvme/ana-log.ts';
+
 /** Every limit of the target, with its default. Bytes, milliseconds and counts; all of them may be configured. */
 export interface Limits {
   /** Entries of an admin queue and of an I/O queue (CAP.MQES + 1). */
@@ -40,7 +42,18 @@ export interface Limits {
   readonly asyncEvents: number;
   /** Namespaces of one subsystem (NN, MNAN). */
   readonly namespaces: number;
+  /** Namespaces attached to one controller (MAXCNA). */
+  readonly attachments: number;
+  /** ANA groups (ANAGRPMAX, NANAGRPID). With `namespaces` it makes the ANA log, which must fit MDTS: Linux turns ANA off otherwise. */
+  readonly anaGroups: number;
+  /** Subsystems, ports and referrals, so that a discovery log stays a few MiB. */
+  readonly subsystems: number;
+  readonly ports: number;
+  readonly referrals: number;
 }
+
+/** ANA Transition Time (ANATT), seconds: hosts wait that long for the "change" state to end. */
+export const ANA_TRANSITION_TIME = 10;
 
 /** The unit of KAS, in milliseconds: Keep Alive Timeouts are rounded up to whole seconds. */
 export const KATO_GRANULARITY = 1000;
@@ -74,6 +87,11 @@ export const DEFAULT_LIMITS: Limits = {
   discoveryKato: 120_000,
   asyncEvents: 4,
   namespaces: 1024,
+  attachments: 1024,
+  anaGroups: 128,
+  subsystems: 4096,
+  ports: 256,
+  referrals: 256,
 };
 
 /** Why the limits cannot be kept or told to a host; undefined: they can. */
@@ -102,6 +120,18 @@ export function limitsProblem(limits: Limits): string | undefined {
     whole('readBudget', maxTransfer, Number.MAX_SAFE_INTEGER) ??
     whole('sendBacklog', 1, Number.MAX_SAFE_INTEGER) ??
     whole('asyncEvents', 1, 256) ??
-    whole('namespaces', 1, 65_535)
+    whole('namespaces', 1, 65_535) ??
+    whole('attachments', 1, 65_535) ??
+    whole('anaGroups', 1, 128) ??
+    whole('subsystems', 1, 65_536) ??
+    whole('ports', 1, 65_535) ??
+    whole('referrals', 0, 65_535) ??
+    anaLogProblem(limits)
   );
+}
+
+function anaLogProblem({ anaGroups, namespaces, maxTransfer }: Limits): string | undefined {
+  const size = anaLogSize(anaGroups, namespaces);
+  if (size <= maxTransfer) return undefined;
+  return `the ANA log of ${anaGroups} anaGroups and ${namespaces} namespaces has ${size} bytes, more than maxTransfer ${maxTransfer}`;
 }

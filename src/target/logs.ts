@@ -1,5 +1,4 @@
 /** Log pages, one row per LID: each is built whole, then cut to what the host asked for (Base 2.1, section 5.1.12). */
-import { AnaState, anaLogSize, encodeAnaLog } from '../nvme/ana-log.ts';
 import {
   CommandEffectsLog,
   FeatureEffectsLog,
@@ -10,6 +9,7 @@ import {
 } from '../nvme/logs.ts';
 import { GetLogPage } from '../nvme/sqe.ts';
 import { viewOf } from '../layout/struct.ts';
+import { anaLog } from './ana.ts';
 import type { Command } from './command.ts';
 import type { Controller } from './controller.ts';
 import { discoveryLog } from './discovery.ts';
@@ -20,7 +20,9 @@ import { FIRMWARE } from './identify.ts';
 interface LogPage {
   /** Which controllers have it. */
   readonly on: 'io' | 'discovery' | 'both';
-  build(controller: Controller, command: Command): Uint8Array;
+  build?(controller: Controller, command: Command): Uint8Array;
+  /** Instead of `build`, for what may be long: `length` bytes from `offset`, fewer at the end; undefined: it ends before. */
+  piece?(controller: Controller, command: Command, offset: number, length: number): Uint8Array | undefined;
   /** The host has read it, and not asked to retain the event (RAE). */
   read?(controller: Controller): void;
 }
@@ -73,17 +75,8 @@ export function logPages(tables: () => CommandTables): ReadonlyMap<number, LogPa
       LogId.Ana,
       {
         on: 'io',
-        build({ subsystem }, command) {
-          const nsids = [...subsystem.namespaces.keys()];
-          // As long as it may become: nvme-cli 2.3 reads that much, in pieces, whatever is in it.
-          const made = new Uint8Array(
-            anaLogSize(1, Math.max(nsids.length, subsystem.target.limits.namespaces)),
-          );
-          const groups = [{ agid: 1, chgcnt: 0, state: AnaState.Optimized, nsids }];
-          const groupsOnly = (GetLogPage.cdw10.lsp.get(command.view, 0) & RGO) !== 0;
-          made.set(encodeAnaLog({ chgcnt: 0, groups }, groupsOnly));
-          return made;
-        },
+        build: (controller, command) =>
+          anaLog(controller, (GetLogPage.cdw10.lsp.get(command.view, 0) & RGO) !== 0),
       },
     ],
     [
@@ -98,13 +91,26 @@ export function logPages(tables: () => CommandTables): ReadonlyMap<number, LogPa
         },
       },
     ],
-    [LogId.Discovery, { on: 'discovery', build: discoveryLog }],
+    [LogId.Discovery, { on: 'discovery', piece: discoveryLog }],
   ]);
   return pages;
 }
 
 /** Retain Asynchronous Event: reading changes nothing. */
 export const retains = (command: Command): boolean => GetLogPage.cdw10.rae.get(command.view, 0) === 1;
+
+/** What a page says from `offset`, at most `length` bytes; undefined: it ends before. */
+export function readPage(
+  page: LogPage,
+  controller: Controller,
+  command: Command,
+  offset: number,
+  length: number,
+): Uint8Array | undefined {
+  if (page.piece) return page.piece(controller, command, offset, length);
+  const log = page.build?.(controller, command) ?? new Uint8Array(0);
+  return offset > log.length ? undefined : log.subarray(offset, offset + length);
+}
 
 export const has = (page: LogPage, controller: Controller): boolean =>
   page.on === 'both' || page.on === (controller.discovery ? 'discovery' : 'io');
@@ -113,13 +119,13 @@ export const has = (page: LogPage, controller: Controller): boolean =>
 function smart({ subsystem, errors }: Controller): Uint8Array {
   const sum = { reads: 0, writes: 0, bytesRead: 0, bytesWritten: 0, errors: 0 };
   let failed = false;
-  for (const { volume } of subsystem.namespaces.values()) {
-    sum.reads += volume.counters.reads;
-    sum.writes += volume.counters.writes;
-    sum.bytesRead += volume.counters.bytesRead;
-    sum.bytesWritten += volume.counters.bytesWritten;
-    sum.errors += volume.counters.errors;
-    failed ||= volume.failure !== undefined;
+  for (const { counters, volume } of subsystem.namespaces.values()) {
+    sum.reads += counters.reads;
+    sum.writes += counters.writes;
+    sum.bytesRead += counters.bytesRead;
+    sum.bytesWritten += counters.bytesWritten;
+    sum.errors += counters.errors;
+    failed ||= volume?.failure !== undefined;
   }
   const units = (bytes: number): bigint => BigInt(Math.ceil(bytes / 512_000));
   return SmartLog.bytes({

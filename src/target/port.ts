@@ -1,6 +1,11 @@
-/** A port: one listening address, and the connections that came through it. */
+/**
+ * A port: one listening address, the subsystems that are reached through it, the ANA states on it, and the connections
+ * that came through it.
+ */
 import type { Address, IoError, Listener, Transport } from '../runtime/ports.ts';
+import { AnaStates } from './ana.ts';
 import { Connection } from './connection.ts';
+import type { Subsystem } from './subsystem.ts';
 import type { Target } from './target.ts';
 
 export class Port {
@@ -9,6 +14,9 @@ export class Port {
   readonly id: number;
   /** As it was asked for; with the real TCP port once it listens. */
   address: Address;
+  /** Which subsystems it offers; undefined: every one that there is. Changed by `Target`'s listener methods. */
+  subsystems: Set<Subsystem> | undefined = undefined;
+  readonly ana = new AnaStates();
   readonly connections = new Set<Connection>();
   #listener: Listener | undefined = undefined;
 
@@ -16,6 +24,12 @@ export class Port {
     this.target = target;
     this.id = id;
     this.address = address;
+  }
+
+  /** Whether hosts reach the subsystem through it; discovery they reach through every port. */
+  offers(subsystem: Subsystem): boolean {
+    if (subsystem.deleting) return false;
+    return subsystem.discovery || this.subsystems === undefined || this.subsystems.has(subsystem);
   }
 
   listen(done: (error: IoError | undefined) => void): void {
@@ -49,7 +63,7 @@ export class Port {
   /** The connection has ended, and nothing of it executes any more. */
   forget(connection: Connection): void {
     this.connections.delete(connection);
-    this.target.connectionEnded();
+    this.target.connectionEnded(this);
   }
 
   /** No new connections; those that came through it go on. */

@@ -305,7 +305,7 @@ export class Queue implements Waiter {
 
   /** The socket has taken (or will never take) what a read lent. */
   sent(command: Command): void {
-    command.namespace!.volume.giveBack(command.op);
+    command.volume!.giveBack(command.op);
     this.#release(command);
     this.pump();
   }
@@ -321,7 +321,9 @@ export class Queue implements Waiter {
     command.phase = 'free';
     command.op.parts.length = 0;
     command.reply = undefined;
+    command.attachment = undefined;
     command.namespace = undefined;
+    command.volume = undefined;
     command.handler = undefined;
     this.#free.push(command);
   }
@@ -340,8 +342,8 @@ export class Queue implements Waiter {
     for (const command of this.#slots) {
       if (command.phase === 'free' || command.phase === 'sending') continue;
       if (command.phase !== 'executing' || command.parked) this.#abandon(command);
-      else if (command.namespace !== undefined) {
-        const { volume } = command.namespace;
+      else if (command.volume !== undefined) {
+        const { volume } = command;
         const commands = withStorage.get(volume);
         if (commands === undefined) withStorage.set(volume, [command]);
         else commands.push(command);
@@ -371,8 +373,8 @@ export class Queue implements Waiter {
     if (this.qid === 0 && this.controller?.asyncEvents.abort(cid, Status.AbortRequested) === true)
       return true;
     const waiting = this.#reading.remove(command) || this.#ungrant(command);
-    const withStorage = command.phase === 'executing' && command.namespace !== undefined;
-    if (!waiting && !(withStorage && command.namespace!.volume.cancel(command.op))) return false;
+    const withStorage = command.phase === 'executing' && command.volume !== undefined;
+    if (!waiting && !(withStorage && command.volume!.cancel(command.op))) return false;
     this.complete(command, Status.AbortRequested);
     return true;
   }

@@ -2,22 +2,38 @@
  * The target: subsystems with their namespaces, ports with their connections, and the memory that all of them share.
  */
 import { DISCOVERY_NQN, nqnProblem } from '../nvme/nqn.ts';
-import type { Address, Env, FileIo, IoError, Timer } from '../runtime/ports.ts';
-import { Operation } from '../storage/operation.ts';
+import { hex } from '../layout/field.ts';
+import type { AnaState } from '../nvme/ana-log.ts';
+import type { Address, Env, FileIo, IoDone, IoError, Timer } from '../runtime/ports.ts';
 import { Slabs } from '../storage/slabs.ts';
 import { Volume } from '../storage/volume.ts';
 import { Budget } from './budget.ts';
+import type { Connection } from './connection.ts';
+import { type Referral, referralProblem, sameReferral } from './discovery.ts';
+import { FactsStore } from './facts.ts';
 import { DEFAULT_LIMITS, limitsProblem, type Limits } from './limits.ts';
-import { Namespace, type NamespaceIdentity } from './namespace.ts';
+import { Namespace, type NamespaceSettings } from './namespace.ts';
 import { Port } from './port.ts';
-import { Subsystem, type SubsystemIdentity } from './subsystem.ts';
+import { FIRST_CNTLID, LAST_CNTLID, Subsystem, type SubsystemOptions } from './subsystem.ts';
 
 /** How often stalled connections are looked for. */
 const STALL_CHECK = 5000;
 
-export interface NamespaceOptions extends NamespaceIdentity {
+export interface NamespaceOptions extends NamespaceSettings {
   readonly blockSize: number;
   readonly readOnly: boolean;
+}
+
+export interface TargetOptions {
+  /** The target's own name for its discovery subsystem, besides the well-known one. */
+  readonly discoveryNqn?: string | undefined;
+}
+
+export interface ListenOptions {
+  /** PORTID; the lowest free one if not given. */
+  readonly id?: number | undefined;
+  /** Subsystems that it offers; every one, also those to come, if not given. */
+  readonly subsystems?: Iterable<Subsystem> | undefined;
 }
 
 export class Target {
@@ -29,19 +45,28 @@ export class Target {
   readonly writeBudget: Budget;
   /** Buffers of reads. */
   readonly slabs: Slabs;
+  readonly facts: FactsStore;
   /** By NQN. */
   readonly subsystems = new Map<string, Subsystem>();
   readonly discovery: Subsystem;
+  /** That listen, in the order in which they began to. */
   readonly ports: Port[] = [];
+  /** Other discovery services, shown in the log. */
+  readonly referrals: Referral[] = [];
   /** Generation Counter of the discovery log: moves with every change of what it shows. */
   genctr = 1;
+  /** Removed ports whose connections have not all ended. */
+  readonly #leaving = new Set<Port>();
+  /** PORTIDs of the ports that listen, and of those that are about to. */
+  readonly #portIds = new Set<number>();
+  readonly #deletions = new Map<Subsystem, (() => void)[]>();
   #connectionId = 0;
-  #portId = 0;
   #stopping: (() => void) | undefined = undefined;
   #stopped = false;
   #stallCheck: Timer | undefined = undefined;
 
-  constructor(env: Env, limits: Partial<Limits> = {}) {
+  /** Throws RangeError when the limits cannot be kept or the discovery NQN is not one. */
+  constructor(env: Env, limits: Partial<Limits> = {}, options: TargetOptions = {}) {
     this.env = env;
     this.limits = { ...DEFAULT_LIMITS, ...limits };
     const problem = limitsProblem(this.limits);
@@ -49,52 +74,152 @@ export class Target {
     this.capsuleBudget = new Budget(this.limits.capsuleBudget);
     this.writeBudget = new Budget(this.limits.writeBudget);
     this.slabs = new Slabs({ budget: this.limits.readBudget });
-    this.discovery = new Subsystem(
-      this,
-      { nqn: DISCOVERY_NQN, serial: 'nvme-tcp', model: 'nvme-tcp discovery' },
-      true,
-    );
+    this.facts = new FactsStore(env.store);
+    const nqn = options.discoveryNqn ?? DISCOVERY_NQN;
+    const nqnWrong = nqnProblem(nqn);
+    if (nqnWrong !== undefined) throw new RangeError(`the discovery NQN ${nqnWrong}`);
+    this.discovery = new Subsystem(this, { nqn, serial: 'nvme-tcp', model: 'nvme-tcp discovery' }, true);
     this.#watchStalls();
   }
 
+  // ---- subsystems
+
   /** The subsystem that answers to `nqn`. */
   find(nqn: string): Subsystem | undefined {
-    return nqn === DISCOVERY_NQN ? this.discovery : this.subsystems.get(nqn);
+    return nqn === DISCOVERY_NQN || nqn === this.discovery.nqn ? this.discovery : this.subsystems.get(nqn);
   }
 
-  /** Throws RangeError when the NQN is not one or is taken. */
-  addSubsystem(identity: SubsystemIdentity): Subsystem {
+  /** Throws RangeError when the NQN is not one or is taken, and when there is no room. */
+  addSubsystem(options: SubsystemOptions): Subsystem {
+    const { first, last } = options.cntlids ?? { first: FIRST_CNTLID, last: LAST_CNTLID };
     const problem =
-      nqnProblem(identity.nqn) ?? (this.find(identity.nqn) ? 'there is such a subsystem already' : undefined);
-    if (problem !== undefined) throw new RangeError(`${identity.nqn}: ${problem}`);
-    const subsystem = new Subsystem(this, identity);
-    this.subsystems.set(identity.nqn, subsystem);
-    this.discoveryChanged();
+      nqnProblem(options.nqn) ??
+      (this.find(options.nqn) ? 'there is such a subsystem already' : undefined) ??
+      (this.subsystems.size >= this.limits.subsystems
+        ? `there are ${this.subsystems.size} subsystems already`
+        : undefined) ??
+      (FIRST_CNTLID <= first && first <= last && last <= LAST_CNTLID
+        ? undefined
+        : `CNTLIDs from ${first} to ${last}: they go from ${FIRST_CNTLID} to ${LAST_CNTLID}`);
+    if (problem !== undefined) throw new RangeError(`${options.nqn}: ${problem}`);
+    const subsystem = new Subsystem(this, options);
+    this.subsystems.set(options.nqn, subsystem);
+    this.discoveryChanged((hostnqn) => subsystem.admits(hostnqn));
     return subsystem;
   }
 
-  /** Exports an open file as a namespace; the file is the target's from here on. */
-  addNamespace(subsystem: Subsystem, file: FileIo, options: NamespaceOptions): Namespace {
-    const { blockSize, readOnly } = options;
-    const volume = new Volume(this.env, file, { blockSize, readOnly, slabs: this.slabs });
-    volume.onFailed = (error) => {
-      this.env.trace.event('error', 'flush failed: the namespace is read-only from here on', {
-        subsystem: subsystem.nqn,
-        nsid: options.nsid,
-        path: volume.path,
-        error: error.message,
-      });
-      subsystem.changed(options.nsid);
+  /**
+   * Deletes a subsystem: its controllers, then its namespaces, then itself (LIFE.9). Gives the reason when it is refused
+   * because there are controllers and `force` is not set; otherwise `done` is called when all its files are closed. A
+   * second call joins the first.
+   */
+  removeSubsystem(subsystem: Subsystem, force: boolean, done: () => void): string | undefined {
+    const before = this.#deletions.get(subsystem);
+    if (before !== undefined) {
+      before.push(done);
+      return undefined;
+    }
+    if (this.subsystems.get(subsystem.nqn) !== subsystem) {
+      done();
+      return undefined;
+    }
+    if (subsystem.controllers.size > 0 && !force)
+      return `${subsystem.nqn} has ${subsystem.controllers.size} controllers; force disconnects them`;
+    const told = [done];
+    this.#deletions.set(subsystem, told);
+    subsystem.deleting = true;
+    this.discoveryChanged((hostnqn) => subsystem.admits(hostnqn));
+    for (const controller of [...subsystem.controllers.values()]) controller.remove('subsystem deleted');
+    let left = 1;
+    const closed = (): void => {
+      if (--left > 0) return;
+      this.#deletions.delete(subsystem);
+      this.subsystems.delete(subsystem.nqn);
+      for (const port of this.ports) port.subsystems?.delete(subsystem);
+      for (const each of told) each();
     };
-    const namespace = new Namespace(options, volume);
+    for (const nsid of [...subsystem.namespaces.keys()]) {
+      left++;
+      subsystem.remove(nsid)?.close(closed);
+    }
+    closed();
+    return undefined;
+  }
+
+  // ---- namespaces
+
+  /**
+   * Exports an open file as a namespace; the file is the target's from here on. Throws RangeError, and takes nothing,
+   * when the options cannot be kept.
+   */
+  addNamespace(subsystem: Subsystem, file: FileIo, options: NamespaceOptions): Namespace {
+    this.#checkNamespace(subsystem, options);
+    const namespace = new Namespace(subsystem, options, this.#volume(file, options));
     subsystem.add(namespace);
     return namespace;
   }
 
-  listen(address: Address, done: (error: IoError | undefined, port?: Port) => void): void {
-    const port = new Port(this, ++this.#portId, address);
+  /** Gives a disabled namespace its file again. Throws RangeError when it is not disabled, or the file's blocks differ. */
+  enableNamespace(namespace: Namespace, file: FileIo, readOnly: boolean): void {
+    namespace.enable(this.#volume(file, { blockSize: namespace.blockSize, readOnly }));
+  }
+
+  /** Takes the namespace from its hosts; `done` is called when the file is closed, after its last operation (LIFE.6). */
+  removeNamespace(namespace: Namespace, done: IoDone): void {
+    const { subsystem, nsid } = namespace;
+    if (subsystem.namespaces.get(nsid) === namespace) subsystem.remove(nsid);
+    namespace.close(done);
+  }
+
+  #volume(file: FileIo, { blockSize, readOnly }: { blockSize: number; readOnly: boolean }): Volume {
+    return new Volume(this.env, file, { blockSize, readOnly, slabs: this.slabs });
+  }
+
+  #checkNamespace(subsystem: Subsystem, options: NamespaceOptions): void {
+    const { nsid, uuid, anagrpid = 1 } = options;
+    const fail = (what: string): never => {
+      throw new RangeError(`namespace ${nsid} of ${subsystem.nqn}: ${what}`);
+    };
+    if (!Number.isInteger(nsid) || nsid < 1 || nsid > this.limits.namespaces)
+      fail(`NSIDs go from 1 to ${this.limits.namespaces}`);
+    if (subsystem.namespaces.has(nsid)) fail('it exists');
+    this.checkGroup(anagrpid);
+    const bytes = (value: Uint8Array | undefined): string | undefined => value && hex(value);
+    const nguid = bytes(options.nguid);
+    const eui64 = bytes(options.eui64);
+    for (const { namespaces } of this.subsystems.values())
+      for (const other of namespaces.values())
+        if (other.uuid === uuid)
+          fail(`the UUID ${uuid} is namespace ${other.nsid}’s of ${other.subsystem.nqn}`);
+        else if (nguid !== undefined && nguid === hex(other.nguid))
+          fail(`the NGUID ${nguid} is namespace ${other.nsid}’s of ${other.subsystem.nqn}`);
+        else if (eui64 !== undefined && eui64 === bytes(other.eui64))
+          fail(`the EUI-64 ${eui64} is namespace ${other.nsid}’s of ${other.subsystem.nqn}`);
+  }
+
+  // ---- ports
+
+  listen(
+    address: Address,
+    done: (error: IoError | undefined, port?: Port) => void,
+    options: ListenOptions = {},
+  ): void {
+    const refused = (code: string, message: string): void => done({ code, message });
+    const id = options.id ?? this.#freePortId();
+    if (this.ports.length >= this.limits.ports) {
+      refused('ENOSPC', `there are ${this.limits.ports} ports already`);
+      return;
+    }
+    if (!Number.isInteger(id) || id < 0 || id > 0xffff || this.#portIds.has(id)) {
+      refused('EINVAL', `port ${id}: a PORTID that is free, from 0 to 65535, is needed`);
+      return;
+    }
+    const port = new Port(this, id, address);
+    port.subsystems = options.subsystems && new Set(options.subsystems);
+    this.#portIds.add(id);
     port.listen((error) => {
       if (error !== undefined) {
+        this.#portIds.delete(id);
         done(error);
         return;
       }
@@ -104,9 +229,111 @@ export class Target {
     });
   }
 
-  discoveryChanged(): void {
+  #freePortId(): number {
+    let id = 1;
+    while (this.#portIds.has(id)) id++;
+    return id;
+  }
+
+  /**
+   * Stops listening and ends the controllers that came through the port, no others; namespaces stay (LIFE.13). `done` is
+   * called when nobody can connect any more; what executes is finished first, in its own time (GHOST.1).
+   */
+  removePort(port: Port, done: () => void): void {
+    const at = this.ports.indexOf(port);
+    if (at < 0) {
+      port.close(done);
+      return;
+    }
+    this.ports.splice(at, 1);
+    this.#portIds.delete(port.id);
+    if (port.connections.size > 0) this.#leaving.add(port);
+    this.discoveryChanged();
+    port.close(done);
+    this.#endThrough(port, undefined);
+  }
+
+  /** Offers the subsystem on the port. */
+  addListener(subsystem: Subsystem, port: Port): void {
+    if (port.offers(subsystem) || port.subsystems === undefined) return;
+    port.subsystems.add(subsystem);
+    this.discoveryChanged((hostnqn) => subsystem.admits(hostnqn));
+  }
+
+  /** Offers it there no more; the controllers that came through that port end (LIFE.13). */
+  removeListener(subsystem: Subsystem, port: Port): void {
+    if (!port.offers(subsystem) || subsystem.discovery) return;
+    port.subsystems ??= new Set(this.subsystems.values());
+    port.subsystems.delete(subsystem);
+    this.discoveryChanged((hostnqn) => subsystem.admits(hostnqn));
+    this.#endThrough(port, subsystem);
+  }
+
+  /** Ends what came through the port, for one subsystem or for all. */
+  #endThrough(port: Port, subsystem: Subsystem | undefined): void {
+    for (const connection of [...port.connections]) {
+      const { controller } = connection.queue;
+      if (controller !== undefined && (subsystem ?? controller.subsystem) === controller.subsystem)
+        controller.remove('listener removed');
+      if (controller === undefined && subsystem === undefined) connection.close('listener removed');
+    }
+  }
+
+  // ---- ANA
+
+  /** Sets a group's state on one port; every host that has a namespace of the group through it is told. */
+  setAnaState(port: Port, anagrpid: number, state: AnaState): void {
+    this.checkGroup(anagrpid);
+    if (!port.ana.set(anagrpid, state)) return;
+    for (const { controllers } of this.subsystems.values())
+      for (const controller of controllers.values()) {
+        if (controller.port !== port) continue;
+        let affected = false;
+        for (const attachment of controller.attachments.values())
+          if (attachment.namespace.anagrpid === anagrpid) {
+            attachment.update();
+            affected = true;
+          }
+        if (affected) controller.anaChanged();
+      }
+  }
+
+  /** Throws RangeError when there is no such ANA group. */
+  checkGroup(anagrpid: number): void {
+    if (!Number.isInteger(anagrpid) || anagrpid < 1 || anagrpid > this.limits.anaGroups)
+      throw new RangeError(`ANA group ${anagrpid}: groups go from 1 to ${this.limits.anaGroups}`);
+  }
+
+  // ---- discovery
+
+  /** Another discovery service to be shown. Throws RangeError when it is this one. */
+  addReferral(referral: Referral): void {
+    const problem = referralProblem(this, referral);
+    if (problem !== undefined) throw new RangeError(problem);
+    this.referrals.push(referral);
+    this.discoveryChanged();
+  }
+
+  removeReferral(referral: Referral): void {
+    const at = this.referrals.findIndex((each) => sameReferral(each, referral));
+    if (at < 0) return;
+    this.referrals.splice(at, 1);
+    this.discoveryChanged();
+  }
+
+  /** The discovery log changed, for those hosts; they are told. */
+  discoveryChanged(affects: (hostnqn: string) => boolean = () => true): void {
     this.genctr++;
-    for (const controller of this.discovery.controllers.values()) controller.discoveryChanged();
+    for (const controller of this.discovery.controllers.values())
+      if (affects(controller.hostnqn)) controller.discoveryChanged();
+  }
+
+  // ---- connections
+
+  /** All of them, also those of ports that are gone. */
+  *connections(): Generator<Connection> {
+    for (const port of this.ports) yield* port.connections;
+    for (const port of this.#leaving) yield* port.connections;
   }
 
   nextConnectionId(): number {
@@ -117,11 +344,10 @@ export class Target {
   mayConnect(): boolean {
     let all = 0;
     let unconnected = 0;
-    for (const { connections } of this.ports)
-      for (const { queue } of connections) {
-        all++;
-        if (queue.controller === undefined) unconnected++;
-      }
+    for (const { queue } of this.connections()) {
+      all++;
+      if (queue.controller === undefined) unconnected++;
+    }
     return (
       all < this.limits.connections &&
       unconnected < this.limits.newConnections &&
@@ -132,7 +358,7 @@ export class Target {
   #watchStalls(): void {
     this.#stallCheck = this.env.clock.timer('looks for stalled connections', STALL_CHECK, () => {
       const now = this.env.clock.now();
-      for (const port of this.ports) for (const connection of port.connections) connection.checkStalls(now);
+      for (const connection of this.connections()) connection.checkStalls(now);
       this.#watchStalls();
     });
   }
@@ -154,21 +380,24 @@ export class Target {
       done();
     };
     if (before !== undefined) return;
-    for (const port of this.ports) {
-      port.close(() => undefined);
-      for (const connection of port.connections) connection.close('target stops');
-    }
-    this.connectionEnded();
+    for (const port of this.ports) port.close(() => undefined);
+    for (const connection of [...this.connections()]) connection.close('target stops');
+    this.#settle();
   }
 
   /** Does not wait for hosts any more; called when `stop` takes too long. */
   force(): void {
-    for (const port of this.ports) for (const connection of port.connections) connection.transport.reset();
+    for (const connection of [...this.connections()]) connection.transport.reset();
   }
 
-  connectionEnded(): void {
-    if (this.#stopping === undefined || this.#stopped) return;
-    if (this.ports.some((port) => port.connections.size > 0)) return;
+  connectionEnded(port: Port): void {
+    if (port.connections.size === 0) this.#leaving.delete(port);
+    this.#settle();
+  }
+
+  /** Stopping, and nobody is connected any more: closes the files. */
+  #settle(): void {
+    if (this.#stopping === undefined || this.#stopped || !this.connections().next().done) return;
     this.#stopped = true;
     this.#stallCheck?.cancel();
     const told = this.#stopping;
@@ -176,32 +405,21 @@ export class Target {
     const closed = (): void => {
       if (--left === 0) told();
     };
-    for (const subsystem of this.subsystems.values())
-      for (const { volume } of subsystem.namespaces.values()) {
+    for (const { namespaces } of this.subsystems.values())
+      for (const namespace of namespaces.values()) {
         left++;
-        flushThenClose(volume, closed);
+        namespace.close(closed, true);
       }
     closed();
   }
 
   /** For tests and the simulator, after an event. */
   invariants(): void {
-    for (const port of this.ports) for (const { queue } of port.connections) queue.invariants();
-    for (const subsystem of this.subsystems.values())
-      for (const { volume } of subsystem.namespaces.values()) volume.invariants();
+    for (const { queue } of this.connections()) queue.invariants();
+    for (const { namespaces, controllers } of this.subsystems.values()) {
+      for (const namespace of namespaces.values()) namespace.invariants();
+      for (const { attachments } of controllers.values())
+        for (const attachment of attachments.values()) attachment.invariants();
+    }
   }
-}
-
-/** A volume that cannot be flushed is closed all the same: what was not acknowledged as flushed was never promised. */
-function flushThenClose(volume: Volume, done: () => void): void {
-  const close = (): void => {
-    volume.close(done);
-  };
-  if (volume.readOnly) {
-    close();
-    return;
-  }
-  const flush = new Operation({ operationDone: close });
-  flush.kind = 'flush';
-  volume.submit(flush);
 }

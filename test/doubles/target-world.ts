@@ -2,6 +2,7 @@
 import { memoryEnv, type MemoryEnv } from '../../src/runtime/memory/env.ts';
 import type { MemoryNetOptions } from '../../src/runtime/memory/net.ts';
 import type { Limits } from '../../src/target/limits.ts';
+import type { Namespace } from '../../src/target/namespace.ts';
 import type { Subsystem } from '../../src/target/subsystem.ts';
 import { Target } from '../../src/target/target.ts';
 import { WireHost } from './wire-host.ts';
@@ -14,6 +15,7 @@ export class TargetWorld {
   readonly env: MemoryEnv;
   readonly target: Target;
   readonly subsystem: Subsystem;
+  readonly namespace: Namespace;
   readonly port: number;
 
   constructor(
@@ -29,7 +31,7 @@ export class TargetWorld {
     this.target = new Target(this.env, limits);
     this.subsystem = this.target.addSubsystem({ nqn: NQN, serial: 'S1', model: 'test' });
     const file = options.file?.(this.env) ?? this.env.files.memory(2 ** 20);
-    this.target.addNamespace(this.subsystem, file, {
+    this.namespace = this.target.addNamespace(this.subsystem, file, {
       nsid: 1,
       uuid: UUID,
       blockSize: options.blockSize ?? 512,

@@ -133,6 +133,8 @@ function drawTargetLimits(random: SimRandom, capsules: number): Partial<TargetLi
   return {
     ioCapsuleData,
     maxTransfer,
+    // The ANA log must fit.
+    namespaces: 64,
     maxH2cData: random.pick([4096, 8192, 65536]),
     // Room for the capsules of all queues once, and for the data of one command or a few.
     capsuleBudget: capsules * ioCapsuleData,

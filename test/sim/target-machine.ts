@@ -6,6 +6,7 @@ import { crc32c } from '../../src/runtime/crc32c.ts';
 import type { Env, StateStore } from '../../src/runtime/ports.ts';
 import type { Limits } from '../../src/target/limits.ts';
 import { Target } from '../../src/target/target.ts';
+import type { Namespace } from '../../src/target/namespace.ts';
 import type { Volume } from '../../src/storage/volume.ts';
 import { MachineClock } from './clock.ts';
 import type { SimDisk } from './disk.ts';
@@ -30,6 +31,7 @@ export interface NamespaceState {
   exported: boolean;
   /** Its volume, in the process that runs. */
   volume: Volume | undefined;
+  made: Namespace | undefined;
 }
 
 export class TargetMachine {
@@ -159,7 +161,7 @@ export class TargetMachine {
     process.kill();
     this.world.net.ended(process, silent);
     for (const namespace of this.namespaces) {
-      namespace.volume = undefined;
+      namespace.volume = namespace.made = undefined;
       namespace.disk.processEnded();
       namespace.oracle.targetEnded(this.world.clock.micros);
     }
@@ -181,6 +183,7 @@ export class TargetMachine {
       readOnly: false,
     });
     namespace.volume = made.volume;
+    namespace.made = made;
   }
 
   /** The operator takes a namespace away, or gives it back. */
@@ -191,10 +194,11 @@ export class TargetMachine {
       this.world.trace.note('removes a namespace', this.name, plan.nsid);
       this.removed++;
       namespace.exported = false;
-      this.target?.find(plan.nqn)?.remove(plan.nsid);
-      namespace.volume?.close(() => {
-        namespace.volume = undefined;
-      });
+      const { target } = this;
+      if (target !== undefined && namespace.made !== undefined)
+        target.removeNamespace(namespace.made, () => {
+          namespace.volume = undefined;
+        });
     } else {
       // The file is locked until its last operation is over, and a disk whose sync failed waits for a new process.
       if (namespace.volume !== undefined || namespace.disk.failedAt !== undefined) return;
@@ -221,11 +225,10 @@ export class TargetMachine {
     const { capsuleBudget, writeBudget } = target;
     let capsules = 0;
     let granted = 0;
-    for (const { connections } of target.ports)
-      for (const { queue } of connections) {
-        capsules += queue.capsuleSpace;
-        granted += queue.granted;
-      }
+    for (const { queue } of target.connections()) {
+      capsules += queue.capsuleSpace;
+      granted += queue.granted;
+    }
     for (const [what, promised, budget] of [
       ['capsules', capsules, capsuleBudget],
       ['R2Ts', granted, writeBudget],

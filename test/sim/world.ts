@@ -104,6 +104,7 @@ export class World {
         oracle,
         exported: true,
         volume: undefined,
+        made: undefined,
       };
       disk.onViolation = (rule, text) => this.violation(rule, text, [name, disk.name]);
       disk.onTouched = () => {

@@ -110,11 +110,11 @@ void t.test('Connect refuses what is wrong, and says where', (t) => {
     });
   void t.test('a host that is not on the list', (t) => {
     const world = new TargetWorld();
-    world.subsystem.hosts = new Set(['nqn.2024-01.test:somebody-else']);
+    world.subsystem.setHosts(['nqn.2024-01.test:somebody-else']);
     const host = world.open();
     host.initialize();
     t.equal(host.response(host.connect(NQN)).status, Status.ConnectInvalidHost | DNR);
-    world.subsystem.hosts = new Set([HOSTNQN]);
+    world.subsystem.setHosts([HOSTNQN]);
     t.equal(host.response(host.connect(NQN)).status, 0);
     t.end();
   });
@@ -289,7 +289,7 @@ void t.test('Read and Write', (t) => {
     const fused = rw(IoOpcode.Write, 0, 1);
     fused[1] = 1;
     t.equal(status(fused), Status.InvalidField | DNR, 'fused operations are not offered');
-    const small = new TargetWorld({ maxTransfer: 8192 });
+    const small = new TargetWorld({ maxTransfer: 8192, anaGroups: 8 });
     const { io: limited } = small.up();
     t.equal(
       limited.response(limited.command(rw(IoOpcode.Read, 0, 17))).status,
@@ -639,7 +639,7 @@ void t.test(
     const request = (): number => admin.command(Sqe.bytes({ opc: AdminOpcode.AsyncEventRequest }));
     const cids = [1, 2, 3, 4].map(request);
     t.equal(admin.response(request()).status, Status.AerLimitExceeded | DNR);
-    world.subsystem.changed(1);
+    world.subsystem.changed(world.namespace);
     t.notOk(admin.completion(cids[0]!), 'not enabled');
     admin.command(
       SetFeatures.bytes({
@@ -648,18 +648,18 @@ void t.test(
         cdw11: 0x900,
       }),
     );
-    world.subsystem.changed(1);
+    world.subsystem.changed(world.namespace);
     world.settle();
     t.same(eventOf(admin.response(cids[0]!).dw0), Event.NamespaceAttributeChanged);
-    world.subsystem.changed(1);
+    world.subsystem.changed(world.namespace);
     world.settle();
     t.notOk(admin.completion(cids[1]!), 'masked');
     log(admin, LogId.ChangedNamespaces, 4096, 0, 1);
-    world.subsystem.changed(1);
+    world.subsystem.changed(world.namespace);
     world.settle();
     t.notOk(admin.completion(cids[1]!), 'still: it was read with RAE');
     t.same(decodeNsidList(log(admin, LogId.ChangedNamespaces, 4096)), [1]);
-    world.subsystem.changed(1);
+    world.subsystem.changed(world.namespace);
     world.settle();
     t.ok(admin.completion(cids[1]!));
     const abort = admin.command(Abort.bytes({ opc: AdminOpcode.Abort, sqid: 0, abortCid: cids[2]! }));
@@ -672,7 +672,7 @@ void t.test(
     );
     log(admin, LogId.ChangedNamespaces, 4096);
     admin.command(Abort.bytes({ opc: AdminOpcode.Abort, sqid: 0, abortCid: cids[3]! }));
-    world.subsystem.changed(1);
+    world.subsystem.changed(world.namespace);
     const late = request();
     t.ok(admin.completion(late), 'an event that came while none was outstanding is told to the next request');
     t.end();
@@ -683,9 +683,9 @@ void t.test(
   'discovery: every subsystem the host may use, on every port; 0.0.0.0 is told as the address that was reached',
   (t) => {
     const world = new TargetWorld();
-    world.target.addSubsystem({ nqn: 'nqn.2024-01.test:secret', serial: 'x', model: 'y' }).hosts = new Set([
-      'nqn.2024-01.test:other',
-    ]);
+    world.target
+      .addSubsystem({ nqn: 'nqn.2024-01.test:secret', serial: 'x', model: 'y' })
+      .setHosts(['nqn.2024-01.test:other']);
     world.target.listen({ host: '0.0.0.0', port: 8009 }, () => undefined);
     world.env.clock.settle();
     const host = world.open();

@@ -270,7 +270,7 @@ t.test('a Get Log Page 04h that fails leaves the list as it is', (t) => {
   const world = new TargetWorld();
   const host = world.open();
   host.up(NQN);
-  world.subsystem.changed(1);
+  world.subsystem.changed(world.namespace);
   const read = (lpo: number): number =>
     host.command(
       GetLogPage.bytes({
