@@ -1,6 +1,7 @@
 /** What setup.ts makes of answers: whether a controller can be used, and what a refusal is about. */
 import { Connect, ConnectData, ConnectInvalidResponse } from '../nvme/fabrics.ts';
 import { Status, statusCode } from '../nvme/status.ts';
+import { GHOST1_MARK } from '../nvme/identify.ts';
 import type { Controller } from './controller.ts';
 import { refused, type Failure } from './failure.ts';
 import { registerView } from './registers.ts';
@@ -17,6 +18,13 @@ export function ioProblem(id: Identified): string | undefined {
   if (id.sgls.support === 0) return 'SGLs are not supported, but mandatory';
   return undefined;
 }
+
+/**
+ * Whether the target is known to close a connection only when nothing of it executes any more (GHOST.1): it says so
+ * itself, in the bytes that are a vendor's own.
+ */
+export const keepsGhost1 = (vendorSpecific: Uint8Array): boolean =>
+  GHOST1_MARK.every((byte, i) => vendorSpecific[i] === byte);
 
 /** Says what a Connect did not like, as far as the answer tells (NVMe Base 2.1, section 6.3). */
 export function connectRefused(qid: number, { status, dw0 }: Request): Failure {

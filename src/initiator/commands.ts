@@ -1,6 +1,7 @@
 /** The commands that we send, put into requests. Each begins the request anew; data is added by whoever has it. */
 import { AdminOpcode, FABRICS_OPCODE, FabricsType, IoOpcode } from '../nvme/opcode.ts';
 import {
+  Abort,
   DatasetManagement,
   DsmRange,
   GetFeatures,
@@ -127,6 +128,14 @@ export function getFeatures(request: Request, fid: number, nsid: number): void {
   request.begin(AdminOpcode.GetFeatures);
   GetFeatures.nsid.set(request.view, 0, nsid);
   GetFeatures.fid.set(request.view, 0, fid);
+}
+
+/** `cid`: of the command on queue `sqid` that is to be aborted. */
+export function abort(request: Request, sqid: number, cid: number): void {
+  request.begin(AdminOpcode.Abort);
+  Abort.sqid.set(request.view, 0, sqid);
+  Abort.abortCid.set(request.view, 0, cid);
+  request.urgent = true;
 }
 
 export function asyncEventRequest(request: Request): void {

@@ -9,7 +9,7 @@ import { commandName } from '../nvme/opcode.ts';
 import { SqeHead } from '../nvme/sqe.ts';
 import { FabricsSqe } from '../nvme/fabrics.ts';
 import { machine, type Machine } from '../runtime/machine.ts';
-import type { ConnectOptions, Env, Level, Transport, TransportEvents } from '../runtime/ports.ts';
+import type { ConnectOptions, Env, Level, Net, Transport, TransportEvents } from '../runtime/ports.ts';
 import { failure, type Failure } from './failure.ts';
 import type { Limits } from './limits.ts';
 import { Queue } from './queue.ts';
@@ -25,6 +25,8 @@ export type CloseWhy =
   | 'protocol fault'
   | 'a command was not answered in time'
   | 'association lost'
+  | 'reset'
+  | 'port unregistered'
   | 'disconnected'
   | 'host stops';
 
@@ -53,6 +55,8 @@ export interface ConnectionOwner {
   readonly env: Env;
   readonly limits: Limits;
   readonly name: string;
+  /** The sockets that it takes. */
+  readonly net: Net;
   readonly to: ConnectOptions;
   readonly headerDigest: boolean;
   readonly dataDigest: boolean;
@@ -62,6 +66,8 @@ export interface ConnectionOwner {
   connectionLost(why: Failure): void;
   /** It is dead, every command is over, and the socket has no buffer of ours. */
   connectionEnded(): void;
+  /** A command was not answered in time. True: the controller was asked to abort it. */
+  abort(connection: Connection, slot: Slot): boolean;
 }
 
 export class Connection implements PduHandler, TransportEvents {
@@ -70,6 +76,11 @@ export class Connection implements PduHandler, TransportEvents {
   readonly name: string;
   readonly queue: Queue;
   readonly state: Machine<State>;
+
+  /** Commands went by it. */
+  wasReady = false;
+  /** The controller closed it before we did. */
+  finSeen = false;
 
   #transport: Transport | undefined = undefined;
   #attempt: { cancel(): void } | undefined = undefined;
@@ -113,7 +124,7 @@ export class Connection implements PduHandler, TransportEvents {
       this.#attempt?.cancel();
       this.#never(failure('ETIMEDOUT', `no TCP connection to ${this.#address()} within ${seconds} s`));
     });
-    this.#attempt = this.env.net.connect(to, (error, transport) => {
+    this.#attempt = this.owner.net.connect(to, (error, transport) => {
       this.#attempt = undefined;
       if (transport !== undefined) this.#connected(transport);
       else if (this.state.is('connecting'))
@@ -176,6 +187,7 @@ export class Connection implements PduHandler, TransportEvents {
   }
 
   end(): void {
+    if (this.state.is('ready', 'terminating')) this.finSeen = true;
     if (this.state.is('terminating')) this.#close('protocol fault');
     else if (this.#listening)
       this.#leave(
@@ -245,6 +257,7 @@ export class Connection implements PduHandler, TransportEvents {
     this.#receiver.dataDigest = this.sender.dataDigest = dataDigest;
     this.sender.alignment = (cpda + 1) * 4;
     this.queue.maxH2cData = maxH2cData;
+    this.wasReady = true;
     this.state.to('ready', 'ICResp');
     this.owner.connectionReady(this);
   }
@@ -290,15 +303,17 @@ export class Connection implements PduHandler, TransportEvents {
     this.queue.close();
   }
 
-  /** A command's time is over: the controller, or the way to it, does not work any more. */
-  timedOut(slot: Slot): void {
+  /** A command's time is over. False: the connection ends, the controller or the way to it does not work any more. */
+  timedOut(slot: Slot): boolean {
     const { view, timeout } = slot.request!;
     const name = commandName(this.queue.qid === 0, SqeHead.opc.get(view, 0), FabricsSqe.fctype.get(view, 0));
     this.#log('warn', 'command timed out', { command: name, cid: slot.cid, ms: timeout });
+    if (!slot.aborting && this.owner.abort(this, slot)) return true;
     this.#leave(
       'a command was not answered in time',
       failure('ETIMEDOUT', `${this.#address()} did not answer ${name} within ${timeout / 1000} s`),
     );
+    return false;
   }
 
   /** Ends the connection for a reason of its own, and tells the owner. */
@@ -320,6 +335,15 @@ export class Connection implements PduHandler, TransportEvents {
 
   /** The owner ends the connection; `connectionEnded` follows, perhaps at once. */
   close(why: CloseWhy): void {
+    this.#endBy(why, false);
+  }
+
+  /** As `close`, with a reset whatever is under way. */
+  abort(why: CloseWhy): void {
+    this.#endBy(why, true);
+  }
+
+  #endBy(why: CloseWhy, reset: boolean): void {
     if (this.state.is('idle', 'connecting')) {
       this.#attempt?.cancel();
       this.#attempt = undefined;
@@ -327,7 +351,7 @@ export class Connection implements PduHandler, TransportEvents {
       this.queue.fail();
       this.owner.connectionEnded();
     } else if (this.#listening) {
-      this.#close(why);
+      this.#close(why, reset);
       this.queue.close();
     }
   }
@@ -336,8 +360,8 @@ export class Connection implements PduHandler, TransportEvents {
    * With commands in flight it is a reset: a FIN would leave writes in the kernel, which might still deliver them
    * after they were sent again elsewhere (QUIESCE.14).
    */
-  #close(why: CloseWhy): void {
-    const inFlight = this.queue.busy || this.sender.pending > 0;
+  #close(why: CloseWhy, reset = false): void {
+    const inFlight = reset || this.queue.busy || this.sender.pending > 0;
     this.#current = undefined;
     this.state.to('closing', why);
     if (inFlight) this.#transport!.reset();

@@ -7,7 +7,7 @@ import { Event, type AsyncEvent, eventName, eventOf } from '../nvme/event.ts';
 import { LogId } from '../nvme/logs.ts';
 import { statusName } from '../nvme/status.ts';
 import { asyncEventRequest, getLogPage } from './commands.ts';
-import type { Controller } from './controller.ts';
+import type { Association } from './association.ts';
 
 /** Bytes that are read of a log only to unmask its event; 16: the head of the ANA log. */
 const LOG_BYTES: ReadonlyMap<number, number> = new Map([
@@ -23,10 +23,10 @@ const BROADCAST = 0xffffffff;
 const same = (a: AsyncEvent, b: AsyncEvent): boolean => a.type === b.type && a.info === b.info;
 
 export class Events {
-  readonly #controller: Controller;
+  readonly #association: Association;
 
-  constructor(controller: Controller) {
-    this.#controller = controller;
+  constructor(association: Association) {
+    this.#association = association;
   }
 
   /** Gives the controller `count` requests. */
@@ -35,34 +35,37 @@ export class Events {
   }
 
   #arm(): void {
-    const controller = this.#controller;
-    controller.admin(asyncEventRequest, ({ status, dw0 }) => {
-      if (!controller.state.is('connecting', 'live')) return;
+    const association = this.#association;
+    association.command(asyncEventRequest, ({ status, dw0 }) => {
+      if (!association.open || association.controller.state.is('deleting')) return;
       if (status === 0) this.#happened(eventOf(dw0));
-      else controller.log('warn', 'no more asynchronous events', { status: statusName(status) });
+      else association.controller.log('warn', 'no more asynchronous events', { status: statusName(status) });
     });
   }
 
   #happened(event: AsyncEvent): void {
-    const controller = this.#controller;
+    const association = this.#association;
+    const { controller } = association;
     controller.log('info', 'asynchronous event', { event: eventName(event) });
     this.#arm();
     const length = LOG_BYTES.get(event.lid);
     const heard = (): void => {
+      if (!association.open) return;
       if (same(event, Event.NamespaceAttributeChanged)) controller.rescan();
+      else if (same(event, Event.DiscoveryLogChange)) controller.discoveryChanged();
     };
     if (length === undefined) {
       heard();
       return;
     }
     // The namespaces are looked at after the log is read, so that a change during the scan is a new event.
-    controller.admin(
+    association.command(
       (request) => {
         getLogPage(request, event.lid, BROADCAST, 0, length, false);
         request.timeout = controller.limits.adminTimeout;
       },
       ({ status }) => {
-        if (status !== 0)
+        if (status !== 0 && association.open)
           controller.log('warn', 'the log of an event cannot be read', {
             lid: event.lid,
             status: statusName(status),

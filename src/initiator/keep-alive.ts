@@ -3,47 +3,46 @@
  * Traffic Based Keep Alive (CTRATT.TBKAS) the timer looks every KATO/4, and an answer to any command since the last
  * look makes it unnecessary. A controller that does not answer for KATO has given us up: so do we.
  */
-import { Status } from '../nvme/status.ts';
 import { keepAlive } from './commands.ts';
-import type { Controller } from './controller.ts';
+import type { Association } from './association.ts';
 import { refused } from './failure.ts';
 
 export class KeepAlive {
-  readonly #controller: Controller;
+  readonly #association: Association;
   #seen = 0;
   #outstanding = false;
 
-  constructor(controller: Controller) {
-    this.#controller = controller;
+  constructor(association: Association) {
+    this.#association = association;
   }
 
-  /** To be called in every state in which the controller is to be kept: the timer goes with the state. */
+  /** To be called when CTRATT is known; the timer goes with the association. */
   start(): void {
-    const { state, kato, trafficBased } = this.#controller;
+    const { state, controller, tbkas } = this.#association;
+    const { kato } = controller;
     if (kato === 0) return;
-    state.after('keep alive', kato / (trafficBased ? 4 : 2), () => {
+    state.after('keep alive', kato / (tbkas ? 4 : 2), () => {
       this.#look();
       this.start();
     });
   }
 
   #look(): void {
-    const controller = this.#controller;
-    const seen = controller.completed;
+    const association = this.#association;
+    const seen = association.completed;
     const traffic = seen !== this.#seen;
     this.#seen = seen;
-    if (this.#outstanding || (controller.trafficBased && traffic)) return;
+    if (this.#outstanding || (association.tbkas && traffic)) return;
     this.#outstanding = true;
-    controller.admin(
+    association.command(
       (request) => {
         keepAlive(request);
-        request.timeout = controller.kato;
+        request.timeout = association.controller.kato;
       },
-      (request) => {
+      ({ status }) => {
         this.#outstanding = false;
-        const { status } = request;
-        if (status === 0 || status === Status.HostPathError || status === Status.AbortedByHost) return;
-        controller.fail('a command was refused', refused('Keep Alive', status));
+        if (status === 0 || !association.open || association.admin?.ready !== true) return;
+        association.connectionLost(refused('Keep Alive', status));
       },
     );
   }

@@ -15,8 +15,16 @@ export interface Limits {
   readonly shutdownTimeout: number;
   /** No controller is waited for longer than this, whatever RTD3E, CAP.TO and CRTO say. */
   readonly longestWait: number;
-  /** Between two looks at CSTS. */
+  /** Between two looks at CSTS, at most: the first wait is 1 ms, each next one twice as long. */
   readonly pollInterval: number;
+  /** For a command that was not answered in time, once the controller was asked to abort it; then for the Abort. */
+  readonly abortTimeout: number;
+  /** For the system to say that connections that were reset are gone; and for an orderly end as a whole. */
+  readonly drainTimeout: number;
+  /** CQT of controllers that do not report it: after the end of keep-alive, until nothing of ours executes there. */
+  readonly commandQuiesceTime: number;
+  /** Entries of the list of what happened. */
+  readonly journal: number;
   /** Before namespaces are looked at again of which something could not be asked. */
   readonly rescanDelay: number;
   /** Entries of the admin queue. */
@@ -49,6 +57,10 @@ export const DEFAULT_LIMITS: Limits = {
   shutdownTimeout: 5_000,
   longestWait: 60_000,
   pollInterval: 100,
+  abortTimeout: 5_000,
+  drainTimeout: 30_000,
+  commandQuiesceTime: 10_000,
+  journal: 1024,
   rescanDelay: 1_000,
   adminEntries: 32,
   ioEntries: 128,

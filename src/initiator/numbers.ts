@@ -4,34 +4,37 @@
  */
 import { assert } from '../runtime/assert.ts';
 
+export type NumberHolder = 'controller' | 'subsystem' | 'head';
+
 export class Numbers {
   readonly #first: number;
-  /** How many hold each number. */
-  readonly #held = new Map<number, number>();
+  /** Who holds each number. */
+  readonly #held = new Map<number, NumberHolder[]>();
 
   constructor(first: number) {
     this.#first = first;
   }
 
-  take(): number {
+  take(holder: NumberHolder): number {
     let number = this.#first;
     while (this.#held.has(number)) number++;
-    this.#held.set(number, 1);
+    this.#held.set(number, [holder]);
     return number;
   }
 
   /** One more holds a number that is taken. */
-  hold(number: number): void {
+  hold(number: number, holder: NumberHolder): void {
     const held = this.#held.get(number);
     assert(held !== undefined, `number ${number} is taken before it is held`);
-    this.#held.set(number, held + 1);
+    held.push(holder);
   }
 
-  release(number: number): void {
+  release(number: number, holder: NumberHolder): void {
     const held = this.#held.get(number);
-    assert(held !== undefined, `number ${number} is released by who holds it`);
-    if (held === 1) this.#held.delete(number);
-    else this.#held.set(number, held - 1);
+    const at = held?.indexOf(holder) ?? -1;
+    assert(held !== undefined && at >= 0, `number ${number} is released by the ${holder} that holds it`);
+    held.splice(at, 1);
+    if (held.length === 0) this.#held.delete(number);
   }
 
   /** Numbers that are not free. */

@@ -26,11 +26,11 @@ export class Path {
 
   /** Commands can go this way now. */
   get usable(): boolean {
-    return !this.gone && this.controller.state.is('live') && this.info.blocks === this.head.blocks;
+    return !this.gone && this.controller.usable && this.info.blocks === this.head.blocks;
   }
 
   /** Hands the request to a queue (QUIESCE.1). False: this way is closed, the request was not taken. */
   submit(request: Request): boolean {
-    return !this.gone && (this.controller.ioQueue()?.submit(request) ?? false);
+    return !this.gone && this.controller.usable && (this.controller.ioQueue()?.submit(request) ?? false);
   }
 }

@@ -307,8 +307,9 @@ export class Queue {
     for (const slot of this.#slots) {
       if (slot.request === undefined || slot.answered) continue;
       if (slot.deadline <= now) {
-        this.connection.timedOut(slot);
-        return;
+        if (!this.connection.timedOut(slot)) return;
+        slot.aborting = true;
+        slot.deadline = now + this.connection.owner.limits.abortTimeout;
       }
       next = Math.min(next, slot.deadline);
     }

@@ -1,13 +1,15 @@
 /**
- * All that one host has: its controllers and subsystems by name, and the numbers in the names (NUM.1 to NUM.11).
+ * All that one host has: its controllers and subsystems by name, and the numbers in the names (NUM.1 to NUM.12).
  */
 import { assert } from '../runtime/assert.ts';
 import type { Env } from '../runtime/ports.ts';
 import { Controller, type ControllerOptions } from './controller.ts';
 import { failure, type Failure } from './failure.ts';
 import { Identities } from './identity.ts';
+import { Journal } from './journal.ts';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
 import { Numbers } from './numbers.ts';
+import { Ports } from './ports.ts';
 import { Subsystem } from './subsystem.ts';
 
 export class Registry {
@@ -17,12 +19,16 @@ export class Registry {
   readonly subsystems = new Set<Subsystem>();
   /** Whom its controllers are connected as. */
   readonly identities = new Identities();
-  readonly #numbers = new Numbers(0);
+  readonly journal: Journal;
+  readonly ports: Ports;
+  readonly numbers = new Numbers(0);
   #id = 0;
 
   constructor(env: Env, limits: Partial<Limits> = {}) {
     this.env = env;
     this.limits = { ...DEFAULT_LIMITS, ...limits };
+    this.journal = new Journal(env.clock, this.limits.journal);
+    this.ports = new Ports(this);
   }
 
   /** A number that was never given out before (NUM.11). */
@@ -32,7 +38,7 @@ export class Registry {
 
   /** Numbers in names that are not free. */
   get taken(): readonly number[] {
-    return this.#numbers.taken;
+    return this.numbers.taken;
   }
 
   /**
@@ -45,8 +51,10 @@ export class Registry {
       this.env.clock.defer(() => done(failure('EINVAL', conflict)));
       return undefined;
     }
-    const controller = new Controller(this, this.#numbers.take(), this.nextId(), options);
+    const instance = this.numbers.take('controller');
+    const controller = new Controller(this, instance, this.nextId(), options);
     this.controllers.add(controller);
+    this.journal.record('controller added', controller.name, controller.id, options.subnqn);
     controller.connect(done);
     return controller;
   }
@@ -69,17 +77,22 @@ export class Registry {
     return undefined;
   }
 
-  /** The controller knows what it is: it joins its subsystem, or makes it. A failure: it may not. */
+  /**
+   * The controller knows what it is: it joins its subsystem, or makes it; one that reconnects is still the same. A
+   * failure: it may not.
+   */
   attach(controller: Controller): Failure | undefined {
     const { subnqn } = controller.options;
     // Every discovery controller gets a subsystem of its own (NUM.3).
-    const known = controller.discovery ? undefined : this.subsystem(subnqn);
+    const known = controller.subsystem ?? (controller.discovery ? undefined : this.subsystem(subnqn));
     const refusal = known?.refuses(controller);
     if (refusal !== undefined) return failure('EPROTO', `${subnqn}: ${refusal}`);
+    if (controller.subsystem !== undefined) return undefined;
     const subsystem = known ?? new Subsystem(this, this.nextId(), controller);
     if (known === undefined) {
-      this.#numbers.hold(subsystem.instance);
+      this.numbers.hold(subsystem.instance, 'subsystem');
       this.subsystems.add(subsystem);
+      this.journal.record('subsystem added', subsystem.name, subsystem.id, subnqn);
     }
     subsystem.join(controller);
     return undefined;
@@ -91,18 +104,27 @@ export class Registry {
     return undefined;
   }
 
-  /** The controller is dead. Its number is free when no subsystem owns it; the last controller takes the subsystem along. */
+  /** The controller is dead. Its number is free when no subsystem owns it (NUM.7). */
   forget(controller: Controller): void {
     const { subsystem } = controller;
     this.controllers.delete(controller);
-    this.#numbers.release(controller.instance);
+    this.ports.forget(controller);
+    this.numbers.release(controller.instance, 'controller');
     this.identities.release(controller.options);
+    this.journal.record('controller removed', controller.name, controller.id, controller.state.why);
     if (subsystem === undefined) return;
     subsystem.forget(controller);
-    if (subsystem.controllers.size > 0 || subsystem.heads.length > 0) return;
+    this.collect(subsystem);
+  }
+
+  /** The subsystem goes, and its number is free, when nothing refers to it any more (NUM.7). Idempotent. */
+  collect(subsystem: Subsystem): void {
+    const { controllers, heads, handles } = subsystem;
+    if (subsystem.gone || controllers.size > 0 || heads.length > 0 || handles > 0) return;
     subsystem.gone = true;
     this.subsystems.delete(subsystem);
-    this.#numbers.release(subsystem.instance);
+    this.numbers.release(subsystem.instance, 'subsystem');
+    this.journal.record('subsystem removed', subsystem.name, subsystem.id, subsystem.nqn);
   }
 
   /** Disconnects everything; `done` is called when nothing is left. */
@@ -120,6 +142,7 @@ export class Registry {
 
   /** For tests and the simulator, after an event. */
   invariants(): void {
+    this.ports.invariants();
     const owned = new Set<number>();
     for (const subsystem of this.subsystems) {
       subsystem.invariants();

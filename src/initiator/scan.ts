@@ -16,8 +16,9 @@ import {
 import { IndependentIdNamespace } from '../nvme/identify-namespace.ts';
 import { isDnr, statusName } from '../nvme/status.ts';
 import { identify } from './commands.ts';
-import type { Controller } from './controller.ts';
-import { failure, refused } from './failure.ts';
+import type { Association } from './association.ts';
+import type { Controller, DeleteWhy } from './controller.ts';
+import { type Failure, failure, refused } from './failure.ts';
 import { type NamespaceInfo, namespaceInfo } from './namespace.ts';
 import { VERSION_2_0 } from './setup.ts';
 
@@ -29,6 +30,7 @@ const TRIES = 3;
 const LATER = 'looks at the namespaces again';
 
 export class Scan {
+  readonly #association: Association;
   readonly #controller: Controller;
   #running = false;
   #again = false;
@@ -37,8 +39,9 @@ export class Scan {
   #nsids: number[] = [];
   #found: NamespaceInfo[] = [];
 
-  constructor(controller: Controller) {
-    this.#controller = controller;
+  constructor(association: Association) {
+    this.#association = association;
+    this.#controller = association.controller;
   }
 
   start(): void {
@@ -48,7 +51,7 @@ export class Scan {
     this.#incomplete = false;
     this.#nsids = [];
     this.#found = [];
-    this.#controller.state.cancel(LATER);
+    this.#association.state.cancel(LATER);
     this.#list(0);
   }
 
@@ -61,13 +64,13 @@ export class Scan {
   ): void {
     const controller = this.#controller;
     let bytes: Uint8Array = new Uint8Array(0);
-    controller.admin(
+    this.#association.command(
       (request) => {
         bytes = identify(request, cns, nsid);
         request.timeout = controller.limits.adminTimeout;
       },
       ({ status }) => {
-        if (!controller.state.is('live')) this.#running = false;
+        if (!this.#association.open || !controller.state.is('live')) this.#running = false;
         else if (status !== 0 && !isDnr(status) && tries > 1) this.#identify(cns, nsid, then, tries - 1);
         else then(status, bytes);
       },
@@ -79,7 +82,7 @@ export class Scan {
     this.#identify(Cns.ActiveNamespaces, after, (status, bytes) => {
       const controller = this.#controller;
       if (status !== 0) {
-        controller.fail('a command was refused', refused('Identify, namespace list', status));
+        this.#fail('a command was refused', refused('Identify, namespace list', status));
         return;
       }
       let page: number[];
@@ -89,7 +92,7 @@ export class Scan {
           throw new DecodeError(`namespace list: NSID ${page[0]!} is not above ${after}`);
       } catch (error) {
         if (!(error instanceof DecodeError)) throw error;
-        controller.fail('protocol fault', failure('EPROTO', error.message));
+        this.#fail('protocol fault', failure('EPROTO', error.message));
         return;
       }
       this.#nsids.push(...page);
@@ -101,6 +104,19 @@ export class Scan {
       } else if (page.length === MAX_NSID_LIST) this.#list(page.at(-1)!);
       else this.#descriptors(0);
     });
+  }
+
+  /** There is no list. Those that were there before stay, and are looked at later. */
+  #fail(why: DeleteWhy, reason: Failure): void {
+    this.#running = false;
+    if (this.#controller.scanFailed(why, reason)) return;
+    this.#controller.log('warn', 'the namespaces cannot be looked at', { why: reason.message });
+    this.#later();
+  }
+
+  #later(): void {
+    const { state, limits } = this.#association;
+    state.after(LATER, limits.rescanDelay, () => this.start());
   }
 
   #descriptors(index: number): void {
@@ -160,7 +176,6 @@ export class Scan {
     controller.subsystem!.scanned(controller, this.#found);
     controller.ready();
     if (this.#again) this.start();
-    else if (this.#incomplete)
-      controller.state.after(LATER, controller.limits.rescanDelay, () => this.start());
+    else if (this.#incomplete) this.#later();
   }
 }

@@ -1,8 +1,8 @@
 /**
  * How a controller becomes live: the steps that Linux takes, in its order, and what it checks. Each step asks
- * something and goes on with the answer; the first that fails ends the controller.
+ * something and goes on with the answer; the first that fails ends the attempt.
  */
-import { viewOf } from '../layout/struct.ts';
+import { type Value, viewOf } from '../layout/struct.ts';
 import { CNTLID_DYNAMIC, ConnectResponse } from '../nvme/fabrics.ts';
 import { FeatureId, NumberOfQueues } from '../nvme/features.ts';
 import { Cns, ControllerType, Csi, IdController } from '../nvme/identify.ts';
@@ -10,7 +10,8 @@ import { NvmIdController } from '../nvme/identify-namespace.ts';
 import { Cap, Csts, Property } from '../nvme/property.ts';
 import { statusName } from '../nvme/status.ts';
 import { AdminCommand } from './admin-command.ts';
-import { connectRefused, ioProblem } from './checks.ts';
+import type { Association } from './association.ts';
+import { connectRefused, ioProblem, keepsGhost1 } from './checks.ts';
 import * as commands from './commands.ts';
 import type { Connection } from './connection.ts';
 import type { Controller } from './controller.ts';
@@ -43,6 +44,8 @@ const COMMON: readonly Step[] = [
   (setup) => setup.readVersion(),
   (setup) => setup.identify(),
 ];
+/** A discovery controller that stays: its keep-alive and its events are wanted. */
+const PERSISTENT: readonly Step[] = [...COMMON, (setup) => setup.configureEvents()];
 const IO: readonly Step[] = [
   ...COMMON,
   (setup) => setup.readNvmLimits(),
@@ -52,6 +55,7 @@ const IO: readonly Step[] = [
 ];
 
 export class Setup {
+  readonly #association: Association;
   readonly #controller: Controller;
   readonly #steps: readonly Step[];
   #next = 0;
@@ -60,9 +64,11 @@ export class Setup {
   /** CAP says that CRTO is there. */
   #hasCrto = false;
 
-  constructor(controller: Controller) {
+  constructor(association: Association) {
+    const { controller } = association;
+    this.#association = association;
     this.#controller = controller;
-    this.#steps = controller.discovery ? COMMON : IO;
+    this.#steps = !controller.discovery ? IO : controller.kato > 0 ? PERSISTENT : COMMON;
   }
 
   start(): void {
@@ -77,11 +83,11 @@ export class Setup {
 
   /** The controller was told to go, or lost a connection: what comes in does not matter. */
   get #over(): boolean {
-    return !this.#controller.state.is('connecting');
+    return !this.#association.open || !this.#controller.state.is('connecting');
   }
 
   #fail(reason: Failure): void {
-    if (!this.#over) this.#controller.fail('not set up', reason);
+    if (!this.#over) this.#association.connectionLost(reason);
   }
 
   /** An admin command that goes on with `then` when it succeeds. An `optional` one that fails is just left out. */
@@ -92,7 +98,7 @@ export class Setup {
     optional = false,
   ): void {
     const { limits } = this.#controller;
-    this.#controller.admin(
+    this.#association.command(
       (request) => {
         build(request);
         request.timeout = limits.adminTimeout;
@@ -123,9 +129,9 @@ export class Setup {
   // ---- connections
 
   openAdmin(): void {
-    const controller = this.#controller;
-    const connection = controller.newConnection(0, controller.limits.adminEntries);
-    controller.onReady = () => {
+    const association = this.#association;
+    const connection = association.newConnection(0, association.limits.adminEntries);
+    association.onReady = () => {
       this.#connect(connection, () => this.#go());
     };
     connection.open();
@@ -133,6 +139,7 @@ export class Setup {
 
   openIoQueues(): void {
     const controller = this.#controller;
+    const association = this.#association;
     const { options, maxEntries } = controller;
     const maxcmd = controller.identified?.maxcmd ?? 0;
     const entries = Math.max(
@@ -142,13 +149,13 @@ export class Setup {
     if (entries < options.queueEntries)
       controller.log('info', 'smaller queues than asked for', { asked: options.queueEntries, entries });
     let left = this.#ioQueues;
-    controller.onReady = (connection) => {
+    association.onReady = (connection) => {
       this.#connect(connection, () => {
         if (--left === 0) this.#go();
       });
     };
     const connections: Connection[] = [];
-    for (let qid = 1; qid <= left; qid++) connections.push(controller.newConnection(qid, entries));
+    for (let qid = 1; qid <= left; qid++) connections.push(association.newConnection(qid, entries));
     for (const connection of connections) connection.open();
   }
   #ioQueues = 0;
@@ -235,7 +242,7 @@ export class Setup {
   }
 
   awaitReady(): void {
-    const { state, limits } = this.#controller;
+    const { state, limits } = this.#association;
     const ms = Math.min(this.#readyTimeout, limits.longestWait);
     state.after('CSTS.RDY', ms, () => {
       this.#fail(failure('ETIMEDOUT', `the controller was not ready (CSTS.RDY) within ${ms / 1000} s`));
@@ -243,8 +250,8 @@ export class Setup {
     this.#pollReady();
   }
 
-  #pollReady(): void {
-    const { state, limits } = this.#controller;
+  #pollReady(wait = 1): void {
+    const { state, limits } = this.#association;
     this.#property('CSTS', Property.CSTS, (low) => {
       const csts = registerView(low);
       if (Csts.csts.cfs.get(csts, 0) === 1)
@@ -252,7 +259,8 @@ export class Setup {
       else if (Csts.csts.rdy.get(csts, 0) === 1) {
         state.cancel('CSTS.RDY');
         this.#go();
-      } else state.after('polls CSTS.RDY', limits.pollInterval, () => this.#pollReady());
+      } else
+        state.after('polls CSTS.RDY', Math.min(wait, limits.pollInterval), () => this.#pollReady(2 * wait));
     });
   }
 
@@ -290,7 +298,7 @@ export class Setup {
         controller.maxZeroes = controller.maxZeroesDeallocate = mdts;
         this.#ioCapsuleData = id.ioccsz * 16 - 64;
         if (id.maxcmd === 0 && !controller.discovery) controller.log('debug', 'MAXCMD is 0');
-        controller.startKeepAlive();
+        this.#learn(id);
         const refusal = controller.registry.attach(controller);
         if (refusal !== undefined) this.#fail(refusal);
         else this.#go();
@@ -298,6 +306,19 @@ export class Setup {
     );
   }
   #ioCapsuleData = 0;
+
+  /** What the association is to know, so that it can be told when the target is through with it (GHOST.2). */
+  #learn(id: Value<typeof IdController>): void {
+    const association = this.#association;
+    const { kato } = this.#controller;
+    // Granted in units of KAS, rounded up.
+    const unit = Math.max(1, id.kas) * 100;
+    association.kato = Math.ceil(kato / unit) * unit;
+    association.tbkas = id.ctratt.tbkas === 1;
+    if (id.cqt > 0) association.cqt = id.cqt;
+    association.targetKeepsGhost1 = keepsGhost1(id.vs);
+    association.keepAlive.start();
+  }
 
   #problem(cntlid: number, type: number): string | undefined {
     const { cntlid: connected, discovery } = this.#controller;
@@ -355,14 +376,17 @@ export class Setup {
     const controller = this.#controller;
     const { oaes, aerl } = controller.identified!;
     const events =
-      (oaes.namespaceAttribute ? EVENTS.namespaceAttribute : 0) + (oaes.anaChange ? EVENTS.anaChange : 0);
+      (oaes.namespaceAttribute ? EVENTS.namespaceAttribute : 0) +
+      (oaes.anaChange ? EVENTS.anaChange : 0) +
+      (controller.discovery && oaes.discoveryLog ? EVENTS.discoveryLog : 0);
+    const association = this.#association;
     const start = (): void => {
-      controller.events.start(Math.min(controller.limits.asyncEvents, aerl));
+      association.events.start(Math.min(controller.limits.asyncEvents, aerl));
       controller.log('info', 'connected', {
         cntlid: controller.cntlid,
         version: versionText(controller.version),
-        queues: controller.ioConnections.length,
-        entries: controller.ioConnections[0]?.queue.entries,
+        queues: association.io.length,
+        entries: association.io[0]?.queue.entries,
       });
       this.#go();
     };
@@ -370,7 +394,7 @@ export class Setup {
       start();
       return;
     }
-    controller.admin(
+    association.command(
       (request) => {
         commands.setFeatures(request, FeatureId.AsyncEventConfiguration, events);
         request.timeout = controller.limits.adminTimeout;

@@ -5,30 +5,33 @@
 import { Csts, Property, Shn, Shst } from '../nvme/property.ts';
 import { statusName } from '../nvme/status.ts';
 import { propertyGet, propertySet } from './commands.ts';
-import type { Controller } from './controller.ts';
+import type { Association } from './association.ts';
 import { ccWord, registerView } from './registers.ts';
 
+const COMPLETE = 'complete';
+
 export class Shutdown {
-  readonly #controller: Controller;
-  readonly #done: () => void;
+  readonly #association: Association;
+  readonly #done: (complete: boolean) => void;
   #over = false;
+  /** Until the next look at CSTS, ms. */
+  #wait = 1;
 
   /** `done` is called once: complete, refused, or out of time. */
-  constructor(controller: Controller, done: () => void) {
-    this.#controller = controller;
+  constructor(association: Association, done: (complete: boolean) => void) {
+    this.#association = association;
     this.#done = done;
   }
 
   start(): void {
-    const controller = this.#controller;
-    const { limits, state } = controller;
+    const { controller, limits, state } = this.#association;
     const asked = controller.shutdownMicroseconds / 1000;
     const ms = Math.min(
       asked === 0 ? limits.shutdownTimeout : Math.max(asked, limits.shutdownTimeout),
       limits.longestWait,
     );
     state.after('shutdown', ms, () => this.#end('warn', `not complete after ${ms} ms`));
-    controller.admin(
+    this.#association.command(
       (request) => propertySet(request, Property.CC, ccWord(controller.commandSets, true, Shn.normal)),
       ({ status }) => {
         if (status === 0) this.#poll();
@@ -38,15 +41,18 @@ export class Shutdown {
   }
 
   #poll(): void {
-    const controller = this.#controller;
+    const { state, limits } = this.#association;
     if (this.#over) return;
-    controller.admin(
+    this.#association.command(
       (request) => propertyGet(request, Property.CSTS),
       ({ status, dw0 }) => {
         if (this.#over) return;
         if (status !== 0) this.#end('warn', statusName(status));
-        else if (Csts.csts.shst.get(registerView(dw0), 0) === Shst.complete) this.#end('debug', 'complete');
-        else controller.state.after('polls CSTS.SHST', controller.limits.pollInterval, () => this.#poll());
+        else if (Csts.csts.shst.get(registerView(dw0), 0) === Shst.complete) this.#end('debug', COMPLETE);
+        else {
+          state.after('polls CSTS.SHST', Math.min(this.#wait, limits.pollInterval), () => this.#poll());
+          this.#wait *= 2;
+        }
       },
     );
   }
@@ -54,8 +60,8 @@ export class Shutdown {
   #end(level: 'debug' | 'warn', how: string): void {
     if (this.#over) return;
     this.#over = true;
-    this.#controller.state.cancel('shutdown');
-    this.#controller.log(level, 'shutdown', { how });
-    this.#done();
+    this.#association.state.cancel('shutdown');
+    this.#association.controller.log(level, 'shutdown', { how });
+    this.#done(how === COMPLETE);
   }
 }

@@ -30,6 +30,8 @@ export class Slot implements Sent {
   /** In `Clock.now()` milliseconds. */
   deadline = Infinity;
   answered = false;
+  /** It was not answered in time, and the controller was asked to abort it. */
+  aborting = false;
   /** Writes with data of ours that the socket still has. */
   unsent = 0;
   /** `out`: data handed to the socket, bytes. */
@@ -56,7 +58,7 @@ export class Slot implements Sent {
     this.request = request;
     this.cid = (this.cid + (1 << INDEX_BITS)) & 0xffff;
     this.deadline = now + request.timeout;
-    this.answered = this.last = this.leaving = this.#discard = false;
+    this.answered = this.aborting = this.last = this.leaving = this.#discard = false;
     this.digestOk = true;
     this.granted = 0;
     this.#part = this.#filled = 0;

@@ -18,6 +18,8 @@ export class Subsystem {
   /** Never used again (NUM.11). */
   readonly id: number;
   readonly discovery: boolean;
+  /** As its first controller identified itself; targets that leave it out are taken as they are. */
+  readonly subnqn: string;
   /** From Identify Controller, the same for all of its controllers. */
   readonly serial: string;
   readonly model: string;
@@ -27,6 +29,8 @@ export class Subsystem {
   /** In the order of their numbers. */
   readonly heads: Head[] = [];
   readonly #headNumbers = new Numbers(1);
+  /** Open handles: users who want it to stay, and its number with it, whatever happens to its heads (NUM.7). */
+  handles = 0;
   /** Gone from the registry. */
   gone = false;
 
@@ -38,6 +42,7 @@ export class Subsystem {
     this.instance = first.instance;
     this.id = id;
     this.discovery = first.discovery;
+    this.subnqn = identified.subnqn;
     this.serial = identified.sn;
     this.model = identified.mn;
     this.firmware = identified.fr;
@@ -56,9 +61,12 @@ export class Subsystem {
   /** Whether another controller may join: why not, as a sentence, or undefined. */
   refuses(controller: Controller): string | undefined {
     const identified = controller.identified!;
+    if (controller.subsystem === this && identified.subnqn !== this.subnqn)
+      return `it calls itself ${identified.subnqn} now`;
     if (identified.sn !== this.serial || identified.mn !== this.model)
       return `serial and model number are not those of ${this.name}`;
     for (const other of this.controllers) {
+      if (other === controller || other.association?.open !== true) continue;
       if (other.cntlid === controller.cntlid) return `${other.name} has the same CNTLID ${controller.cntlid}`;
       if (other.identified!.cmic.multipleControllers === 0 || identified.cmic.multipleControllers === 0)
         return 'it does not support more than one controller (CMIC)';
@@ -69,6 +77,14 @@ export class Subsystem {
   join(controller: Controller): void {
     this.controllers.add(controller);
     controller.subsystem = this;
+  }
+
+  /**
+   * Something about the controller is another than before: it is live and its paths are visible, it is lost, it has
+   * failed fast, or it goes for good.
+   */
+  controllerChanged(controller: Controller): void {
+    if (!controller.mayReturn) this.leave(controller);
   }
 
   /** The controller goes: its paths go first, so that no new I/O takes them. */
@@ -111,7 +127,7 @@ export class Subsystem {
       head.paths.every((path) => path.info.shared && path.controller !== controller);
     let head = this.heads.find(joins);
     if (head === undefined) {
-      head = new Head(this, this.#headNumbers.take(), this.registry.nextId(), info);
+      head = new Head(this, this.#headNumbers.take('head'), this.registry.nextId(), info);
       this.heads.push(head);
       this.heads.sort((a, b) => a.instance - b.instance);
     }
@@ -147,7 +163,7 @@ export class Subsystem {
     // The last path goes, the head goes at once (HEAD.2).
     head.gone = true;
     this.heads.splice(this.heads.indexOf(head), 1);
-    this.#headNumbers.release(head.instance);
+    this.#headNumbers.release(head.instance, 'head');
   }
 
   /** For tests and the simulator, after an event. */

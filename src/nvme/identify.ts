@@ -94,6 +94,12 @@ export const PowerState = struct('PowerState', 32, {
   rsvd28: [28, reserved(4)],
 });
 
+/**
+ * The first bytes of Identify Controller's vendor specific part, of targets that close a connection only when nothing
+ * of its association executes any more: `nvme-tcp: FIN=over`.
+ */
+export const GHOST1_MARK: Uint8Array = Uint8Array.from('nvme-tcp: FIN=over', (each) => each.charCodeAt(0));
+
 /** CNS 01h. */
 export const IdController = struct('IdController', IDENTIFY_SIZE, {
   vid: [0, u16('PCI Vendor ID (VID)')],

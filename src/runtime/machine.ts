@@ -71,6 +71,11 @@ export class Machine<S extends string> {
     this.#timers.delete(name);
   }
 
+  /** Whether a timer of this name runs. */
+  has(name: string): boolean {
+    return this.#timers.has(name);
+  }
+
   /** What this state waits for, to be shown to a user. */
   timers(): readonly Timer[] {
     return [...this.#timers.values()];

@@ -1,7 +1,15 @@
 /** Identify: what we say of ourselves, one row per CNS (NVMe Base 2.1, section 5.1.13). */
 import { AnaState } from '../nvme/ana-log.ts';
 import { CNTLID_DYNAMIC } from '../nvme/fabrics.ts';
-import { Cns, ControllerType, Csi, DiscoveryType, IDENTIFY_SIZE, IdController } from '../nvme/identify.ts';
+import {
+  Cns,
+  ControllerType,
+  Csi,
+  DiscoveryType,
+  GHOST1_MARK,
+  IDENTIFY_SIZE,
+  IdController,
+} from '../nvme/identify.ts';
 import {
   IdNamespace,
   IndependentIdNamespace,
@@ -75,6 +83,8 @@ function identifyController(_: Command, controller: Controller): Answer {
       transport: 1,
     },
   });
+  // Hosts of ours may rely on our FIN (GHOST.1).
+  made.set(GHOST1_MARK, IdController.vs.offset);
   const view = viewOf(made);
   view.setUint32(IdController.ver.offset, controller.version, true);
   view.setUint32(

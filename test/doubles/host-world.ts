@@ -24,6 +24,8 @@ export const OPTIONS: ControllerOptions = {
   headerDigest: false,
   dataDigest: false,
   disableSqFlow: false,
+  // A controller that is lost goes, unless a test is about what comes then.
+  recovery: { ctrlLossTmo: 0 },
 };
 
 /** What became of an attempt to connect. */
@@ -121,6 +123,7 @@ export class HostWorld {
       ...[...this.registry.controllers].map((each) => `controller ${each.name} ${each.state.now}`),
       ...[...this.registry.subsystems].map((each) => `subsystem ${each.name}`),
       ...this.registry.taken.map((number) => `number ${number}`),
+      ...this.registry.ports.remotes.map((each) => `remote port ${each.name}`),
       ...(this.registry.identities.size > 0 ? ['identity'] : []),
       ...this.fake.connections.filter((each) => !each.gone).map((each) => `connection of queue ${each.qid}`),
     ];

@@ -20,12 +20,15 @@ const namespaceChanged = eventDword(Event.NamespaceAttributeChanged);
 
 t.test('NUM.1 the lowest free number is given out, and is free when the last holder lets go (NUM.7)', (t) => {
   const numbers = new Numbers(0);
-  t.strictSame([numbers.take(), numbers.take(), numbers.take()], [0, 1, 2]);
-  numbers.hold(1);
-  numbers.release(1);
-  t.equal(numbers.take(), 3, '1 is still held');
-  numbers.release(1);
-  t.equal(numbers.take(), 1);
+  t.strictSame(
+    [numbers.take('controller'), numbers.take('controller'), numbers.take('controller')],
+    [0, 1, 2],
+  );
+  numbers.hold(1, 'subsystem');
+  numbers.release(1, 'controller');
+  t.equal(numbers.take('controller'), 3, '1 is still held');
+  numbers.release(1, 'subsystem');
+  t.equal(numbers.take('controller'), 1);
   t.strictSame(numbers.taken, [0, 1, 2, 3]);
   t.end();
 });

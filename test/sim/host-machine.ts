@@ -96,6 +96,7 @@ export class HostMachine {
       headerDigest,
       dataDigest,
       disableSqFlow: way.disableSqFlow,
+      recovery: { ctrlLossTmo: 0 },
     };
     way.controller = this.registry.connect(options, (reason) => {
       this.world.connected(this, way, reason);

@@ -57,9 +57,9 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: 'src/initiator/registry.ts',
-        from: `    this.#numbers.release(controller.instance);
+        from: `    this.numbers.release(controller.instance, 'controller');
     this.identities`,
-        to: `    if (controller.subsystem !== undefined) this.#numbers.release(controller.instance);
+        to: `    if (controller.subsystem !== undefined) this.numbers.release(controller.instance, 'controller');
     this.identities`,
       },
     ],

@@ -1,0 +1,280 @@
+/**
+ * An association: what one attempt to connect a controller made, from its first connection to the end of its last.
+ * A controller that reconnects makes a new one each time; an old one may be asked when the target, too, is through
+ * with it (GHOST.2).
+ */
+import { machine, type Machine } from '../runtime/machine.ts';
+import type { ConnectOptions, Env, Net, Timer } from '../runtime/ports.ts';
+import { Status } from '../nvme/status.ts';
+import { AdminCommand } from './admin-command.ts';
+import { abort } from './commands.ts';
+import { Connection, type CloseWhy, type ConnectionOwner } from './connection.ts';
+import type { Controller } from './controller.ts';
+import { Events } from './events.ts';
+import type { Failure } from './failure.ts';
+import { KeepAlive } from './keep-alive.ts';
+import type { Limits } from './limits.ts';
+import type { RemotePort } from './ports.ts';
+import type { Request } from './request.ts';
+import { Scan } from './scan.ts';
+import { Setup } from './setup.ts';
+import type { Slot } from './slot.ts';
+
+const STATES = {
+  /** Being set up, or in use. Its controller ends it, or what happens to a connection. */
+  open: ['ending', 'over'],
+  /** No command goes any more; the end of the last connection wakes it. */
+  ending: ['over'],
+  /** Every connection is dead on our side, and no buffer of ours is with a socket. */
+  over: [],
+} as const;
+
+/**
+ * How it ended. `fin seen`: the target closed every connection that carried I/O, or the admin queue's, before we did;
+ * `shut down`: CSTS.SHST said complete; `never connected`: no I/O queue was ever there; `reset`: anything else.
+ */
+export type AssociationEnd = 'open' | 'fin seen' | 'shut down' | 'never connected' | 'reset';
+
+/** NVMe/TCP: in-capsule data of the admin queue, and of every Connect. */
+const ADMIN_CAPSULE_DATA = 8192;
+/** The longest that a timer runs. */
+const LONGEST = 2 ** 31 - 1;
+
+export class Association implements ConnectionOwner {
+  readonly controller: Controller;
+  /** Never used again (NUM.11). */
+  readonly id: number;
+  readonly remote: RemotePort;
+  readonly state: Machine<keyof typeof STATES>;
+  admin: Connection | undefined = undefined;
+  readonly io: Connection[] = [];
+  readonly events: Events;
+  readonly keepAlive: KeepAlive;
+  readonly scan: Scan;
+
+  /** Keep Alive Timeout as it was granted, milliseconds; 0: none. */
+  kato = 0;
+  /** Traffic Based Keep Alive. */
+  tbkas = false;
+  /** Command Quiesce Time, milliseconds: what the controller told, else the configured default. */
+  cqt: number;
+  /** The target is known to close a connection only when nothing of it executes any more. */
+  targetKeepsGhost1 = false;
+  /** In `Clock.now()` milliseconds: from then on nothing can leave this host on it. Undefined: it still may. */
+  stoppedSendingAt: number | undefined = undefined;
+  ended: AssociationEnd = 'open';
+  /** The orderly shutdown was completed by the controller. */
+  shutDown = false;
+
+  /** Setup waits for it. */
+  onReady: ((connection: Connection) => void) | undefined = undefined;
+  #aborts = 0;
+  readonly #waiters = new Set<() => void>();
+  #timer: Timer | undefined = undefined;
+
+  constructor(controller: Controller, id: number, remote: RemotePort) {
+    this.controller = controller;
+    this.id = id;
+    this.remote = remote;
+    this.cqt = controller.limits.commandQuiesceTime;
+    this.state = machine(controller.env, `${controller.name} association`, STATES, 'open');
+    this.events = new Events(this);
+    this.keepAlive = new KeepAlive(this);
+    this.scan = new Scan(this);
+  }
+
+  // ---- what its connections ask
+
+  get env(): Env {
+    return this.controller.env;
+  }
+  get limits(): Limits {
+    return this.controller.limits;
+  }
+  get name(): string {
+    return this.controller.name;
+  }
+  get net(): Net {
+    return this.remote.local.net;
+  }
+  get to(): ConnectOptions {
+    return this.controller.to;
+  }
+  get headerDigest(): boolean {
+    return this.controller.options.headerDigest;
+  }
+  get dataDigest(): boolean {
+    return this.controller.options.dataDigest;
+  }
+
+  get open(): boolean {
+    return this.state.is('open');
+  }
+  get over(): boolean {
+    return this.state.is('over');
+  }
+  /** Commands that were answered, over all queues. */
+  get completed(): number {
+    let sum = this.admin?.queue.completed ?? 0;
+    for (const { queue } of this.io) sum += queue.completed;
+    return sum;
+  }
+  get connections(): readonly Connection[] {
+    return this.admin === undefined ? this.io : [this.admin, ...this.io];
+  }
+
+  start(): void {
+    new Setup(this).start();
+  }
+
+  /** A connection of this association; its maker opens it. */
+  newConnection(qid: number, entries: number): Connection {
+    const connection = new Connection(this, qid, entries, ADMIN_CAPSULE_DATA);
+    if (qid === 0) this.admin = connection;
+    else this.io.push(connection);
+    return connection;
+  }
+
+  /**
+   * Sends an admin command: `build` makes it, `done` gets it back. Without a time-out of its own it is an
+   * Asynchronous Event Request, which waits for ever.
+   */
+  command(build: (request: Request) => void, done: (request: Request) => void): void {
+    const { request } = new AdminCommand(done);
+    build(request);
+    if (this.admin?.queue.submit(request) === true) return;
+    request.status = Status.HostPathError;
+    this.env.clock.defer(() => done(request));
+  }
+
+  connectionReady(connection: Connection): void {
+    this.onReady?.(connection);
+  }
+
+  /** One connection is lost, and with it the association (TCP Transport 1.1, section 3.5). */
+  connectionLost(why: Failure): void {
+    if (this.open) this.controller.associationLost(this, why);
+  }
+
+  connectionEnded(): void {
+    if (this.state.is('ending')) this.settle();
+    else if (this.open) this.controller.settle();
+  }
+
+  /**
+   * A command was not answered in time: the controller is asked to abort it, as often as its ACL allows, and gets a
+   * little longer. False: there is nothing to be tried, the connection is to end.
+   */
+  abort(connection: Connection, slot: Slot): boolean {
+    const acl = this.controller.identified?.acl ?? 0;
+    const { qid } = connection.queue;
+    if (qid === 0 || !this.controller.state.is('live') || !this.open || this.#aborts > acl) return false;
+    this.#aborts++;
+    this.command(
+      (request) => {
+        abort(request, qid, slot.cid);
+        request.timeout = this.limits.abortTimeout;
+      },
+      ({ status, dw0 }) => {
+        this.#aborts--;
+        if (!this.open) return;
+        const answer = status !== 0 ? 'refused' : (dw0 & 1) === 0 ? 'aborted' : 'not aborted';
+        this.controller.log('info', 'Abort was answered', { queue: qid, cid: slot.cid, answer });
+      },
+    );
+    return true;
+  }
+
+  // ---- the end
+
+  /** Every connection is reset: nothing that was written may be delivered any more (QUIESCE.14). Idempotent. */
+  tearDown(why: CloseWhy): void {
+    if (!this.open) return;
+    this.state.to('ending', why);
+    this.onReady = undefined;
+    for (const connection of this.connections) connection.abort(why);
+    this.settle();
+  }
+
+  /** Over once every connection is. Idempotent. */
+  settle(): void {
+    if (this.over || this.connections.some(({ state }) => !state.is('ended'))) return;
+    this.stoppedSendingAt = this.env.clock.now();
+    this.ended = this.#end();
+    this.state.to('over', this.ended);
+    this.controller.associationOver(this);
+    this.#watch();
+  }
+
+  #end(): AssociationEnd {
+    const carried = this.io.filter(({ wasReady }) => wasReady);
+    if (this.shutDown) return 'shut down';
+    if (carried.length === 0) return 'never connected';
+    if (this.admin?.finSeen === true || carried.every(({ finSeen }) => finSeen)) return 'fin seen';
+    return 'reset';
+  }
+
+  // ---- when the target is through with it
+
+  /** When, by time alone, nothing of it can execute on the target any more; Infinity: time proves nothing. */
+  get deadAt(): number {
+    if (this.stoppedSendingAt === undefined || this.kato === 0) return Infinity;
+    return this.stoppedSendingAt + (this.tbkas ? 3 : 2) * this.kato + this.cqt;
+  }
+
+  /** Known to be dead on the target (GHOST.2). */
+  get dead(): boolean {
+    if (!this.over) return false;
+    const said =
+      this.ended === 'shut down' ||
+      this.ended === 'never connected' ||
+      (this.ended === 'fin seen' && this.targetKeepsGhost1);
+    return said || this.env.clock.now() >= this.deadAt;
+  }
+
+  /**
+   * Calls `fn` once the association is known to be dead on the target, in a turn of its own; never, where nothing can
+   * tell. Gives a function that takes the call back.
+   */
+  whenDead(fn: () => void): () => void {
+    const waiter = (): void => fn();
+    this.#waiters.add(waiter);
+    this.#watch();
+    return () => {
+      this.#waiters.delete(waiter);
+      if (this.#waiters.size > 0) return;
+      this.#timer?.cancel();
+      this.#timer = undefined;
+    };
+  }
+
+  #watch(): void {
+    if (!this.over || this.#waiters.size === 0 || this.#timer !== undefined) return;
+    const ms = this.dead ? 0 : this.deadAt - this.env.clock.now();
+    if (ms === Infinity) return;
+    this.#timer = this.env.clock.timer(
+      `${this.name}: association ${this.id} is dead on the target`,
+      Math.min(ms, LONGEST),
+      () => {
+        this.#timer = undefined;
+        if (!this.dead) {
+          this.#watch();
+          return;
+        }
+        const waiters = [...this.#waiters];
+        this.#waiters.clear();
+        for (const waiter of waiters) waiter();
+      },
+    );
+  }
+
+  /** What it waits for, to be shown. */
+  get timers(): readonly Timer[] {
+    return [...this.state.timers(), ...(this.#timer === undefined ? [] : [this.#timer])];
+  }
+
+  /** For tests and the simulator, after an event. */
+  invariants(): void {
+    for (const { queue } of this.connections) queue.invariants();
+  }
+}

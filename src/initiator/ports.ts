@@ -1,0 +1,275 @@
+/**
+ * Transport ports (PORT.1 to PORT.11): a local port is an address of this host and the sockets that come with it, a
+ * remote port is where a controller listens, seen through a local port. They come and go apart from the controllers
+ * that use them: a controller whose port goes is suspended until a port of the same name comes back, or its time is up.
+ *
+ * A port that is connected through before anybody registered it is made on the way, and goes with its last controller.
+ * One that was unregistered is away until it is registered again: a new object then, a generation later.
+ */
+import { assert } from '../runtime/assert.ts';
+import type { Address, Net } from '../runtime/ports.ts';
+import type { Controller } from './controller.ts';
+import type { Registry } from './registry.ts';
+
+/** `unregistering` lasts until the count of what is active is 0. */
+export type PortState = 'online' | 'unregistering' | 'gone';
+
+/** Name of the local port of those who do not ask for one. */
+export const ANY_LOCAL = '';
+
+const remoteKey = (local: string, { host, port }: Address): string => `${local} ${host} ${port}`;
+
+/** What both kinds have: a state, and somebody who waits for the end. */
+class Leaving {
+  readonly #done: (() => void)[] = [];
+  state: PortState = 'online';
+
+  wait(done: () => void): void {
+    this.#done.push(done);
+  }
+
+  gone(): void {
+    this.state = 'gone';
+    for (const done of this.#done.splice(0)) done();
+  }
+}
+
+export class RemotePort {
+  readonly local: LocalPort;
+  readonly address: Address;
+  /** Never used again (NUM.11). */
+  readonly id: number;
+  /** Somebody registered it; else it goes with its last controller. */
+  registered: boolean;
+  /** Controllers that connect through it, live or not. */
+  readonly controllers = new Set<Controller>();
+  /** Associations, being created or alive: at most one for each controller (PORT.1). */
+  readonly active = new Set<Controller>();
+  readonly leaving = new Leaving();
+
+  constructor(local: LocalPort, address: Address, id: number, registered: boolean) {
+    this.local = local;
+    this.address = address;
+    this.id = id;
+    this.registered = registered;
+  }
+
+  get activeControllers(): number {
+    return this.active.size;
+  }
+  get state(): PortState {
+    return this.leaving.state;
+  }
+  get name(): string {
+    const { host, port } = this.address;
+    return `${this.local.name === ANY_LOCAL ? 'any' : this.local.name} to ${host} port ${port}`;
+  }
+
+  /** An association begins. */
+  enter(controller: Controller): void {
+    assert(this.state === 'online', `${this.name}: nobody connects through a port that is ${this.state}`);
+    assert(!this.active.has(controller), `${this.name}: ${controller.name} counts once`);
+    this.active.add(controller);
+    if (this.active.size === 1) this.local.activeRemotePorts++;
+  }
+
+  /** It is over: nothing is asked of the transport for it any more (PORT.3). */
+  leave(controller: Controller): void {
+    assert(this.active.delete(controller), `${this.name}: ${controller.name} is active`);
+    if (this.active.size === 0) this.local.activeRemotePorts--;
+    this.local.ports.settle(this);
+  }
+}
+
+export class LocalPort {
+  readonly ports: Ports;
+  /** The address to come from; empty: whatever the system chooses. */
+  readonly name: string;
+  readonly id: number;
+  readonly net: Net;
+  registered: boolean;
+  /** Remote ports that are online, by their key. */
+  readonly remotes = new Map<string, RemotePort>();
+  activeRemotePorts = 0;
+  readonly leaving = new Leaving();
+
+  constructor(ports: Ports, name: string, id: number, net: Net, registered: boolean) {
+    this.ports = ports;
+    this.name = name;
+    this.id = id;
+    this.net = net;
+    this.registered = registered;
+  }
+
+  get state(): PortState {
+    return this.leaving.state;
+  }
+}
+
+export class Ports {
+  readonly #registry: Registry;
+  /** Those that are online. */
+  readonly locals = new Map<string, LocalPort>();
+  /** Every one that is not gone, those that are on their way out included. */
+  readonly #all = new Set<RemotePort>();
+  readonly #leavingLocals = new Set<LocalPort>();
+  /** Keys of those that were unregistered and are not back: nobody connects through them. */
+  readonly #away = new Set<string>();
+
+  constructor(registry: Registry) {
+    this.#registry = registry;
+  }
+
+  /** Every remote port, those that are on their way out included. */
+  get remotes(): readonly RemotePort[] {
+    return [...this.#all];
+  }
+
+  // ---- for controllers
+
+  /** The port for this controller; undefined: it is not there now (PORT.4). */
+  resolve(controller: Controller): RemotePort | undefined {
+    const name = controller.options.localHost ?? ANY_LOCAL;
+    const { address } = controller.options;
+    const key = remoteKey(name, address);
+    if (this.#away.has(name) || this.#away.has(key)) return undefined;
+    const local = this.locals.get(name) ?? this.#local(name, this.#registry.env.net, false);
+    const remote = local.remotes.get(key) ?? this.#remote(local, address, false);
+    remote.controllers.add(controller);
+    return remote;
+  }
+
+  /** The controller is dead; ports that were made for it go with the last one. */
+  forget(controller: Controller): void {
+    for (const remote of this.#all) if (remote.controllers.delete(controller)) this.settle(remote);
+  }
+
+  // ---- for who owns the ports
+
+  /**
+   * A local port comes, with sockets of its own if it has any. Controllers that were suspended reconnect at once
+   * (PORT.7). One that is there already stays as it is.
+   */
+  addLocal(name: string, net: Net = this.#registry.env.net): LocalPort {
+    this.#away.delete(name);
+    const known = this.locals.get(name);
+    if (known !== undefined) {
+      known.registered = true;
+      return known;
+    }
+    const local = this.#local(name, net, true);
+    this.#back(({ options }) => (options.localHost ?? ANY_LOCAL) === name);
+    return local;
+  }
+
+  /** A remote port comes. Its local port is there, or comes along. */
+  addRemote(localName: string, address: Address): RemotePort {
+    const key = remoteKey(localName, address);
+    this.#away.delete(key);
+    const local = this.addLocal(localName);
+    const known = local.remotes.get(key);
+    if (known !== undefined) {
+      known.registered = true;
+      return known;
+    }
+    const remote = this.#remote(local, address, true);
+    this.#back(({ options }) => remoteKey(options.localHost ?? ANY_LOCAL, options.address) === key);
+    return remote;
+  }
+
+  /**
+   * The port goes: associations through it end, attempts are given up. `done` is called when none is left, whatever
+   * volumes are open (PORT.2). Two calls for one port wait for the same.
+   */
+  removeRemote(remote: RemotePort, done: () => void): void {
+    this.#away.add(remoteKey(remote.local.name, remote.address));
+    this.#leave(remote, done);
+  }
+
+  removeLocal(local: LocalPort, done: () => void): void {
+    if (local.state === 'gone') {
+      done();
+      return;
+    }
+    local.leaving.wait(done);
+    if (local.state === 'unregistering') return;
+    local.leaving.state = 'unregistering';
+    this.#away.add(local.name);
+    this.locals.delete(local.name);
+    this.#leavingLocals.add(local);
+    this.#registry.journal.record('port removed', portName(local.name), local.id, 'unregistered');
+    for (const remote of [...local.remotes.values()]) this.#leave(remote, () => undefined);
+    this.#settleLocal(local);
+  }
+
+  #leave(remote: RemotePort, done: () => void): void {
+    if (remote.state === 'gone') {
+      done();
+      return;
+    }
+    remote.leaving.wait(done);
+    if (remote.state === 'unregistering') return;
+    remote.leaving.state = 'unregistering';
+    remote.local.remotes.delete(remoteKey(remote.local.name, remote.address));
+    this.#registry.journal.record('port removed', remote.name, remote.id, 'unregistered');
+    for (const controller of [...remote.controllers]) controller.portGone(remote);
+    this.settle(remote);
+  }
+
+  #back(goes: (controller: Controller) => boolean): void {
+    for (const controller of [...this.#registry.controllers]) if (goes(controller)) controller.portBack();
+  }
+
+  // ---- counting
+
+  /** A port on its way out is gone when nothing is active; one that was made on the way, when nobody uses it. */
+  settle(remote: RemotePort): void {
+    if (remote.state === 'online') {
+      if (remote.registered || remote.controllers.size > 0 || remote.active.size > 0) return;
+      remote.local.remotes.delete(remoteKey(remote.local.name, remote.address));
+    } else if (remote.state === 'gone' || remote.active.size > 0) return;
+    this.#all.delete(remote);
+    remote.leaving.gone();
+    this.#settleLocal(remote.local);
+  }
+
+  #settleLocal(local: LocalPort): void {
+    if (local.state === 'online') {
+      if (local.registered || local.remotes.size > 0 || local.activeRemotePorts > 0) return;
+      this.locals.delete(local.name);
+    } else if (local.state === 'gone' || local.activeRemotePorts > 0) return;
+    this.#leavingLocals.delete(local);
+    local.leaving.gone();
+  }
+
+  #local(name: string, net: Net, registered: boolean): LocalPort {
+    const local = new LocalPort(this, name, this.#registry.nextId(), net, registered);
+    this.locals.set(name, local);
+    if (registered) this.#registry.journal.record('port added', portName(name), local.id, 'registered');
+    return local;
+  }
+
+  #remote(local: LocalPort, address: Address, registered: boolean): RemotePort {
+    const remote = new RemotePort(local, address, this.#registry.nextId(), registered);
+    local.remotes.set(remoteKey(local.name, address), remote);
+    this.#all.add(remote);
+    if (registered) this.#registry.journal.record('port added', remote.name, remote.id, 'registered');
+    return remote;
+  }
+
+  /** For tests and the simulator, after an event. */
+  invariants(): void {
+    const active = new Map<LocalPort, number>();
+    for (const remote of this.#all) {
+      assert(remote.state !== 'gone', `${remote.name}: gone, but listed`);
+      if (remote.active.size > 0) active.set(remote.local, (active.get(remote.local) ?? 0) + 1);
+    }
+    for (const local of [...this.locals.values(), ...this.#leavingLocals])
+      assert(
+        local.activeRemotePorts === (active.get(local) ?? 0),
+        `${portName(local.name)}: ${local.activeRemotePorts} active remote ports are counted`,
+      );
+  }
+}
+
+const portName = (name: string): string => (name === ANY_LOCAL ? 'any' : name);
