@@ -7,11 +7,14 @@ import { createRequire } from 'node:module';
 import type { IoDone, IoError } from '../ports.ts';
 import { constants } from 'node:os';
 
-type Native = ((...args: unknown[]) => number) & { async(...args: unknown[]): void };
+type Native<Result = number> = ((...args: unknown[]) => Result) & { async(...args: unknown[]): void };
 interface Koffi {
-  load(path: string | null): { func(name: string, result: string, parameters: readonly string[]): Native };
+  load(path: string | null): {
+    func<Result = number>(name: string, result: string, parameters: readonly string[]): Native<Result>;
+  };
   errno(): number;
-  address(bytes: Uint8Array): number | bigint;
+  address(memory: Uint8Array | number | bigint): number | bigint;
+  view(memory: number | bigint, length: number): ArrayBuffer;
 }
 
 const LOCK_SH = 1;
@@ -21,10 +24,21 @@ const KEEP_SIZE = 1;
 const PUNCH_HOLE = 2;
 const ZERO_RANGE = 16;
 const RWF_NOWAIT = 8;
+const PROT_READ = 1;
+const MAP_SHARED = 1;
+const MAP_FAILED = 2n ** 64n - 1n;
+/** What `mincore` and `mmap` count in. */
+export const PAGE = 4096;
 
 const errnoNames = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
 // One number, two names; ours is ENOTSUP.
 errnoNames.set(constants.errno.EOPNOTSUPP, 'ENOTSUP');
+
+/** A part of a file as memory. User space must not look at it: past the file's end, that ends the process. */
+export interface Mapping {
+  readonly bytes: Uint8Array;
+  readonly address: number | bigint;
+}
 
 export class Syscalls {
   readonly #koffi: Koffi;
@@ -32,6 +46,9 @@ export class Syscalls {
   readonly #fallocate: Native;
   readonly #preadv2: Native | undefined;
   readonly #copyFileRange: Native | undefined;
+  readonly #mmap: Native<number | bigint>;
+  readonly #munmap: Native;
+  readonly #mincore: Native;
   /** One `struct iovec`, used again and again: the calls that take it are over when they return. */
   readonly #iovec = new Uint8Array(16);
   readonly #iovecWords = new Uint32Array(this.#iovec.buffer);
@@ -43,6 +60,10 @@ export class Syscalls {
     this.#koffi = koffi;
     this.#flock = libc.func('flock', 'int', ['int', 'int']);
     this.#fallocate = libc.func('fallocate', 'int', ['int', 'int', 'int64_t', 'int64_t']);
+    const pointers = ['void *', 'size_t', 'int', 'int', 'int', 'int64_t'];
+    this.#mmap = libc.func<number | bigint>('mmap', 'void *', pointers);
+    this.#munmap = libc.func('munmap', 'int', ['void *', 'size_t']);
+    this.#mincore = libc.func('mincore', 'int', ['void *', 'size_t', 'void *']);
     const optional = (name: string, parameters: readonly string[]): Native | undefined => {
       try {
         return libc.func(name, 'int64_t', parameters);
@@ -128,6 +149,35 @@ export class Syscalls {
     const bytes = this.#preadv2(fd, this.#iovec, 1, offset, RWF_NOWAIT);
     if (bytes >= 0) return bytes;
     return this.#koffi.errno() === constants.errno.EAGAIN ? -1 : -2;
+  }
+
+  /**
+   * Maps a part of a file, which may end before it does; undefined when the system has no more mappings to give. At
+   * most 1 GiB at once: a view of more than 4 GiB ends the process on Node 20.
+   */
+  map(fd: number, offset: number, length: number): Mapping | undefined {
+    const address = this.#mmap(null, length, PROT_READ, MAP_SHARED, fd, offset);
+    if (address === 0 || BigInt(address) === MAP_FAILED) return undefined;
+    return { address, bytes: new Uint8Array(this.#koffi.view(address, length)) };
+  }
+
+  /** Nobody may have a slice of it any more. */
+  unmap({ address, bytes }: Mapping): void {
+    this.#munmap(address, bytes.length);
+  }
+
+  /** Which pages are in memory: a byte for each, of which bit 0 counts. In a thread of its own. */
+  resident(
+    mapping: Mapping,
+    offset: number,
+    length: number,
+    done: (pages: Uint8Array | undefined) => void,
+  ): void {
+    const pages = new Uint8Array(Math.ceil(length / PAGE));
+    const address = BigInt(mapping.address) + BigInt(offset);
+    this.#mincore.async(address, length, pages, (thrown: Error | null, result: number) => {
+      done(thrown === null && result === 0 ? pages : undefined);
+    });
   }
 
   #addressOf(buffer: ArrayBufferLike): number {

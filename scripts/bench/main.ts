@@ -1,0 +1,193 @@
+/**
+ * `npm run bench`: target and host beside what the socket could do. Subjects take turns within one run, several times;
+ * their ratios are what counts, for machines are noisy.
+ */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism, cpus, release, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { pinned } from './child.ts';
+import { type Measured, type Summary, ratio, summary } from './numbers.ts';
+import { plot } from './plot.ts';
+import { Servers, type Subject, type Timing } from './subjects.ts';
+import { table } from './table.ts';
+import { KINDS, SIZE, STORES, plan, workName, type Kind, type Row, type Store } from './work.ts';
+
+const HELP = `npm run bench -- [options]
+  --seconds N      of each measurement (1)
+  --repeat N       measurements of each subject (3)
+  --stores LIST    ${STORES.join(',')} (all)
+  --kinds LIST     ${KINDS.join(',')} (all)
+  --depths LIST    commands under way on a queue (1,32,128)
+  --queues LIST    (1,2,4,8)
+  --digests LIST   off,on (both)
+  --cross          every combination, not only one thing varied at a time
+  --folder PATH    where the disk's file goes (the system's temporary folder)
+  --out FOLDER     also write results.json, results.md and results.svg there
+  --json           JSON instead of the table
+  --cpu-prof DIR   a profile of the target's process goes there
+  --smoke          a few seconds; fails when anything does not work`;
+
+export interface Result {
+  readonly row: Row;
+  readonly name: string;
+  readonly subjects: Readonly<Partial<Record<Subject, Summary>>>;
+  /** Of the target's rate to that of the others. */
+  readonly ratios: Readonly<Partial<Record<Subject, number>>>;
+}
+
+export interface Report {
+  readonly node: string;
+  readonly kernel: string;
+  readonly processor: string;
+  readonly processors: number;
+  readonly pinned: boolean;
+  /** File system of the disk's file. */
+  readonly disk: string;
+  readonly repeat: number;
+  readonly seconds: number;
+  readonly results: readonly Result[];
+}
+
+interface Options {
+  readonly rows: readonly Row[];
+  readonly timing: Timing;
+  readonly repeat: number;
+  readonly stores: readonly Store[];
+  readonly folder: string;
+  readonly profile: string | undefined;
+  readonly out: string | undefined;
+  readonly json: boolean;
+}
+
+function listOf<T extends string>(text: string | undefined, all: readonly T[]): T[] {
+  if (text === undefined) return [...all];
+  return text.split(',').map((word) => {
+    const found = all.find((each) => each === word);
+    if (found === undefined) throw new Error(`${word} is none of ${all.join(', ')}`);
+    return found;
+  });
+}
+
+const numbers = (text: string): number[] => text.split(',').map(Number);
+
+/** Undefined: help was asked for. */
+function options(): Options | undefined {
+  const { values } = parseArgs({
+    options: {
+      seconds: { type: 'string' },
+      repeat: { type: 'string' },
+      stores: { type: 'string' },
+      kinds: { type: 'string' },
+      depths: { type: 'string' },
+      queues: { type: 'string' },
+      digests: { type: 'string' },
+      cross: { type: 'boolean', default: false },
+      folder: { type: 'string', default: tmpdir() },
+      out: { type: 'string' },
+      json: { type: 'boolean', default: false },
+      'cpu-prof': { type: 'string' },
+      smoke: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) return undefined;
+  const { smoke } = values;
+  const stores = listOf<Store>(values.stores, STORES);
+  const rows = plan({
+    stores,
+    kinds: listOf<Kind>(values.kinds ?? (smoke ? 'randread,write' : undefined), KINDS),
+    depths: numbers(values.depths ?? (smoke ? '32' : '1,32,128')),
+    queues: numbers(values.queues ?? (smoke ? '1' : '1,2,4,8')),
+    digests: listOf(values.digests ?? (smoke ? 'off' : undefined), ['off', 'on']).map(
+      (word) => word === 'on',
+    ),
+    cross: values.cross,
+  });
+  const seconds = Number(values.seconds ?? (smoke ? 0.3 : 1));
+  return {
+    rows,
+    timing: { warmUp: smoke ? 50 : 400, time: seconds * 1000 },
+    repeat: Number(values.repeat ?? (smoke ? 1 : 3)),
+    stores,
+    folder: values.folder,
+    profile: values['cpu-prof'],
+    out: values.out,
+    json: values.json,
+  };
+}
+
+/** The subjects of a row take turns; every other time in the opposite order. */
+async function measure(servers: Servers, row: Row, timing: Timing, repeat: number): Promise<Result> {
+  const subjects = servers.subjects(row);
+  const measured = new Map<Subject, Measured[]>(subjects.map((subject) => [subject, []]));
+  for (let i = 0; i < repeat; i++)
+    for (const subject of i % 2 === 0 ? subjects : [...subjects].reverse())
+      measured.get(subject)!.push(await servers.measure(subject, row, timing));
+  const summaries = Object.fromEntries(
+    [...measured].map(([subject, each]) => [subject, summary(each)]),
+  ) as Partial<Record<Subject, Summary>>;
+  const target = summaries.target!;
+  const ratios: Partial<Record<Subject, number>> = {};
+  for (const subject of subjects)
+    if (subject !== 'target') ratios[subject] = ratio(target, summaries[subject]!);
+  return { row, name: `${row.store}: ${workName(row.work)}`, subjects: summaries, ratios };
+}
+
+function fileSystemOf(path: string): string {
+  try {
+    return execFileSync('stat', ['-f', '-c', '%T', path], { encoding: 'utf8' }).trim();
+  } catch {
+    return 'unknown';
+  }
+}
+
+async function run({ rows, timing, repeat, stores, folder, profile, out, json }: Options): Promise<void> {
+  const folders: Partial<Record<Store, string>> = {};
+  if (stores.includes('tmpfs')) folders.tmpfs = mkdtempSync('/dev/shm/nvmetcp-bench-');
+  if (stores.includes('disk')) folders.disk = mkdtempSync(join(folder, 'nvmetcp-bench-'));
+  const content = new Uint8Array(SIZE).fill(1);
+  const files: Record<string, string> = {};
+  for (const [store, path] of Object.entries(folders)) {
+    files[store] = join(path, 'namespace.img');
+    writeFileSync(files[store], content);
+  }
+  let servers: Servers | undefined;
+  try {
+    const flags = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`];
+    servers = await Servers.start(files, flags);
+    const results: Result[] = [];
+    for (const row of rows) {
+      results.push(await measure(servers, row, timing, repeat));
+      if (process.stderr.isTTY) process.stderr.write(`\r${results.length} of ${rows.length}\u001b[K`);
+    }
+    const report: Report = {
+      node: process.version,
+      kernel: release(),
+      processor: cpus()[0]?.model ?? 'unknown',
+      processors: availableParallelism(),
+      pinned,
+      disk: folders.disk === undefined ? 'none' : fileSystemOf(folders.disk),
+      repeat,
+      seconds: timing.time / 1000,
+      results,
+    };
+    console.log(json ? JSON.stringify(report, undefined, 1) : table(report));
+    if (out === undefined) return;
+    mkdirSync(out, { recursive: true });
+    writeFileSync(join(out, 'results.json'), JSON.stringify(report, undefined, 1));
+    writeFileSync(join(out, 'results.md'), `${table(report)}\n`);
+    writeFileSync(join(out, 'results.svg'), plot(report));
+  } finally {
+    servers?.stop();
+    for (const path of Object.values(folders)) rmSync(path, { recursive: true, force: true });
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const chosen = options();
+  if (chosen === undefined) console.log(HELP);
+  else await run(chosen);
+}
