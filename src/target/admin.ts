@@ -12,6 +12,7 @@ import type { Command } from './command.ts';
 import type { Handler } from './handler.ts';
 import { identify } from './identify.ts';
 import { IO } from './io.ts';
+import { namespaceAttachment } from './namespace-attachment.ts';
 import { has, logPages, readPage, retains } from './logs.ts';
 
 const LOGS = logPages(() => ({ admin: ADMIN, io: IO }));
@@ -169,5 +170,6 @@ export const ADMIN: ReadonlyMap<number, Handler> = new Map([
   [AdminOpcode.SetFeatures, setFeatures],
   [AdminOpcode.GetFeatures, getFeatures],
   [AdminOpcode.AsyncEventRequest, asyncEventRequest],
+  [AdminOpcode.NamespaceAttachment, namespaceAttachment],
   [AdminOpcode.KeepAlive, keepAlive],
 ]);

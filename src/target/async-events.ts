@@ -1,6 +1,7 @@
 /**
  * Asynchronous events of one controller (NVMe Base 2.1, section 5.1.2): requests that wait for events, and events that
- * wait for requests. An event type stays masked from its report until the host has read the log that goes with it.
+ * wait for requests. An event stays masked from its report until the host has read the log that goes with it, unless it
+ * has none. What waits is bounded: each event waits once.
  */
 import { eventDword, type AsyncEvent } from '../nvme/event.ts';
 import type { Command } from './command.ts';
@@ -44,7 +45,7 @@ export class AsyncEvents {
     while (this.#pending.length > 0 && this.#requests.length > 0) {
       const event = this.#pending.shift()!;
       const command = this.#requests.shift()!;
-      this.#masked.add(event);
+      if (event.lid !== 0) this.#masked.add(event);
       command.dw0 = eventDword(event);
       command.complete(0);
     }

@@ -173,8 +173,20 @@ export class Subsystem {
 
   // ---- attaching and detaching by an operator, or by Namespace Attachment (LIFE.5)
 
-  /** The status: 0, or why not (Base 2.1, section 5.1.20). It is undone by nothing but `detach`. */
+  /** Attaches the namespace to one controller. The status: 0, or why not (Base 2.1, section 5.1.20). */
   attach(namespace: Namespace, controller: Controller): number {
+    const refused = this.attachRefusal(namespace, controller);
+    if (refused !== 0) return refused;
+    controller.detached.delete(namespace.nsid);
+    if (controller.ready) {
+      this.#take(namespace, controller);
+      controller.namespaceChanged(namespace.nsid);
+    }
+    return 0;
+  }
+
+  /** What `attach` would say. */
+  attachRefusal(namespace: Namespace, controller: Controller): number {
     if (namespace.attachments.has(controller.cntlid)) return Status.NamespaceAlreadyAttached | DNR;
     switch (this.#meet(namespace, controller, true)) {
       case 'masked':
@@ -186,14 +198,8 @@ export class Subsystem {
         return Status.NamespaceAttachmentLimitExceeded | DNR;
     }
     // A controller that could do nothing with it for good is refused, so that the operator looks elsewhere.
-    if (controller.port.ana.state(namespace.anagrpid) === AnaState.PersistentLoss)
-      return Status.AnaAttachFailed | DNR;
-    controller.detached.delete(namespace.nsid);
-    if (controller.ready) {
-      this.#take(namespace, controller);
-      controller.namespaceChanged(namespace.nsid);
-    }
-    return 0;
+    const lost = controller.port.ana.state(namespace.anagrpid) === AnaState.PersistentLoss;
+    return lost ? Status.AnaAttachFailed | DNR : 0;
   }
 
   /** Takes the namespace from one controller for good; a private one has no owner any more. */

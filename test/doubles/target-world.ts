@@ -4,7 +4,9 @@ import type { MemoryNetOptions } from '../../src/runtime/memory/net.ts';
 import type { Limits } from '../../src/target/limits.ts';
 import type { Namespace } from '../../src/target/namespace.ts';
 import type { Subsystem } from '../../src/target/subsystem.ts';
-import { Target } from '../../src/target/target.ts';
+import { Target, type ListenOptions, type NamespaceOptions } from '../../src/target/target.ts';
+import type { Port } from '../../src/target/port.ts';
+import { NvmHost, type NvmHostOptions } from './nvm-host.ts';
 import { WireHost } from './wire-host.ts';
 import type { FileIo } from '../../src/runtime/ports.ts';
 
@@ -44,6 +46,38 @@ export class TargetWorld {
     });
     this.env.clock.settle();
     this.port = port;
+  }
+
+  /** One more namespace, in memory. */
+  add(nsid: number, options: Partial<NamespaceOptions> = {}, subsystem = this.subsystem): Namespace {
+    return this.target.addNamespace(subsystem, this.env.files.memory(2 ** 16), {
+      nsid,
+      uuid: `6b2f8f6c-6e0b-4cc1-8f8e-${nsid.toString(16).padStart(12, '0')}`,
+      blockSize: 512,
+      readOnly: false,
+      ...options,
+    });
+  }
+
+  /** One more port. */
+  listen(host: string, port: number, options?: ListenOptions): Port {
+    let made: Port | undefined;
+    this.target.listen(
+      { host, port },
+      (error, listening) => {
+        if (error !== undefined) throw new Error(error.message);
+        made = listening;
+      },
+      options,
+    );
+    this.env.clock.settle();
+    return made!;
+  }
+
+  /** Host `name` connects, over the first port if none is given. */
+  host(name: string, options: Partial<Omit<NvmHostOptions, 'env' | 'name'>> = {}): NvmHost {
+    const address = { host: '127.0.0.1', port: this.port };
+    return new NvmHost({ env: this.env, address, nqn: NQN, name, ...options });
   }
 
   open(): WireHost {

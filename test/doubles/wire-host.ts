@@ -41,6 +41,14 @@ export interface WireOptions {
   readonly headerDigest?: boolean;
   readonly dataDigest?: boolean;
   readonly hpda?: number;
+  /** Who it says it is. */
+  readonly who?: Who;
+  readonly kato?: number;
+}
+
+export interface Who {
+  readonly hostnqn: string;
+  readonly hostid: string;
 }
 
 export class WireHost implements PduHandler {
@@ -190,7 +198,10 @@ export class WireHost implements PduHandler {
   /** Initializes, connects an Admin queue and enables the controller; gives the CNTLID. */
   up(subnqn: string, options: WireOptions = {}): number {
     this.initialize(options);
-    const cntlid = this.response(this.connect(subnqn)).dw0 & 0xffff;
+    const { who, kato = 5000 } = options;
+    const { dw0, status } = this.response(this.connect(subnqn, { sqe: { kato }, data: { ...who } }));
+    if (status !== 0) throw new Error(`Connect: ${status.toString(16)}`);
+    const cntlid = dw0 & 0xffff;
     this.set(Property.CC, 0x460001);
     return cntlid;
   }
@@ -205,7 +216,7 @@ export class WireHost implements PduHandler {
     const { qid = 1, sqsize = 127, cattr = 0 } = options;
     const cid = this.connect(subnqn, {
       sqe: { qid, sqsize, kato: 0, cattr: { priority: 0, disableSqFlow: cattr, iodel: 0 } },
-      data: { cntlid },
+      data: { cntlid, ...options.who },
     });
     const { status } = this.response(cid);
     if (status !== 0) throw new Error(`Connect of queue ${qid}: ${status.toString(16)}`);

@@ -1,0 +1,210 @@
+/**
+ * What a target is at this moment, as plain data for people and for JSON, in both directions (LIFE.12): subsystem →
+ * namespaces → controllers that have them, and subsystem → controllers → queues → connection.
+ */
+import { anaStateName } from '../nvme/ana-log.ts';
+import { statusName } from '../nvme/status.ts';
+import type { Address } from '../runtime/ports.ts';
+import type { Controller } from './controller.ts';
+import type { Namespace, Owner } from './namespace.ts';
+import type { Port } from './port.ts';
+import type { Queue } from './queue.ts';
+import type { Subsystem } from './subsystem.ts';
+import type { Target } from './target.ts';
+
+export interface TargetInfo {
+  readonly discovery: {
+    readonly nqn: string;
+    readonly genctr: number;
+    readonly controllers: ControllerInfo[];
+  };
+  readonly subsystems: SubsystemInfo[];
+  readonly ports: PortInfo[];
+}
+
+export interface SubsystemInfo {
+  readonly nqn: string;
+  readonly serial: string;
+  readonly model: string;
+  readonly shared: boolean;
+  /** Undefined: every host. */
+  readonly hosts: readonly string[] | undefined;
+  /** PORTIDs through which it is reached. */
+  readonly ports: readonly number[];
+  readonly namespaces: NamespaceDescription[];
+  readonly controllers: ControllerInfo[];
+}
+
+export interface NamespaceDescription {
+  readonly nsid: number;
+  readonly uuid: string;
+  /** enabled, disabling, disabled, removed */
+  readonly state: string;
+  readonly path: string;
+  /** Bytes. */
+  readonly size: number;
+  readonly blockSize: number;
+  readonly writeProtected: boolean;
+  readonly shared: boolean;
+  readonly anagrpid: number;
+  readonly hosts: readonly string[] | undefined;
+  readonly owner: Owner | undefined;
+  /** Operations with storage. */
+  readonly inFlight: number;
+  readonly reads: number;
+  readonly writes: number;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  readonly errors: number;
+  /** Who has it, and how I/O fares there. */
+  readonly attachments: readonly {
+    readonly cntlid: number;
+    readonly host: string;
+    readonly ana: string;
+    /** Why every I/O is refused. */
+    readonly refused: string | undefined;
+  }[];
+}
+
+export interface ControllerInfo {
+  readonly cntlid: number;
+  readonly host: string;
+  readonly hostid: string;
+  /** disabled, ready, shutdown, failed, gone */
+  readonly state: string;
+  readonly portid: number;
+  /** Milliseconds; 0: none. */
+  readonly kato: number;
+  /** Outstanding Asynchronous Event Requests. */
+  readonly asyncEventRequests: number;
+  readonly errors: number;
+  readonly namespaces: readonly number[];
+  readonly queues: QueueInfo[];
+}
+
+export interface QueueInfo {
+  readonly qid: number;
+  readonly entries: number;
+  /** Commands not answered, and of those the ones with storage. */
+  readonly outstanding: number;
+  readonly executing: number;
+  /** Write data granted to the host, bytes. */
+  readonly granted: number;
+  readonly connection: {
+    readonly id: number;
+    readonly state: string;
+    readonly local: Address;
+    readonly remote: Address;
+    readonly headerDigest: boolean;
+    readonly dataDigest: boolean;
+    /** Bytes on their way to the host. */
+    readonly pending: number;
+  };
+}
+
+export interface PortInfo {
+  readonly id: number;
+  readonly address: Address;
+  /** Undefined: every subsystem. */
+  readonly subsystems: readonly string[] | undefined;
+  readonly ana: readonly { readonly anagrpid: number; readonly state: string }[];
+  readonly connections: number;
+}
+
+export function describeTarget(target: Target): TargetInfo {
+  const { discovery, genctr, ports, subsystems } = target;
+  return {
+    discovery: { nqn: discovery.nqn, genctr, controllers: controllersOf(discovery) },
+    subsystems: [...subsystems.values()].map(describeSubsystem),
+    ports: ports.map(describePort),
+  };
+}
+
+export function describeSubsystem(subsystem: Subsystem): SubsystemInfo {
+  const { nqn, serial, model, shared, hosts, target, namespaces } = subsystem;
+  return {
+    nqn,
+    serial,
+    model,
+    shared,
+    hosts: hosts && [...hosts],
+    ports: target.ports.filter((port) => port.offers(subsystem)).map(({ id }) => id),
+    namespaces: [...namespaces.values()].map(describeNamespace),
+    controllers: controllersOf(subsystem),
+  };
+}
+
+const controllersOf = ({ controllers }: Subsystem): ControllerInfo[] =>
+  [...controllers.values()].sort((a, b) => a.cntlid - b.cntlid).map(describeController);
+
+export function describeNamespace(namespace: Namespace): NamespaceDescription {
+  const { nsid, uuid, state, file, size, blockSize, writeProtected, shared, anagrpid } = namespace;
+  const { hosts, owner, volume, counters, attachments } = namespace;
+  return {
+    nsid,
+    uuid,
+    state: state.now,
+    path: file.path,
+    size,
+    blockSize,
+    writeProtected,
+    shared,
+    anagrpid,
+    hosts: hosts && [...hosts],
+    owner,
+    inFlight: volume?.inFlight ?? 0,
+    ...counters,
+    attachments: [...attachments.values()].map(({ controller, refusal }) => ({
+      cntlid: controller.cntlid,
+      host: controller.hostnqn,
+      ana: anaStateName(controller.port.ana.state(anagrpid)),
+      refused: refusal === 0 ? undefined : statusName(refusal),
+    })),
+  };
+}
+
+export function describeController(controller: Controller): ControllerInfo {
+  const { cntlid, hostnqn, hostid, state, port, features, asyncEvents, errors, attachments } = controller;
+  return {
+    cntlid,
+    host: hostnqn,
+    hostid,
+    state: state.now,
+    portid: port.id,
+    kato: features.kato,
+    asyncEventRequests: asyncEvents.requests,
+    errors: errors.count,
+    namespaces: [...attachments.keys()].sort((a, b) => a - b),
+    queues: [controller.admin, ...controller.ioQueues.values()].map(describeQueue),
+  };
+}
+
+function describeQueue({ qid, entries, outstanding, executing, granted, connection }: Queue): QueueInfo {
+  const { id, state, transport, sender } = connection;
+  return {
+    qid,
+    entries,
+    outstanding,
+    executing,
+    granted,
+    connection: {
+      id,
+      state: state.now,
+      local: transport.local,
+      remote: transport.remote,
+      headerDigest: sender.headerDigest,
+      dataDigest: sender.dataDigest,
+      pending: sender.pending,
+    },
+  };
+}
+
+export function describePort({ id, address, subsystems, ana, connections }: Port): PortInfo {
+  return {
+    id,
+    address,
+    subsystems: subsystems && [...subsystems].map(({ nqn }) => nqn),
+    ana: ana.told().map(([anagrpid, state]) => ({ anagrpid, state: anaStateName(state) })),
+    connections: connections.size,
+  };
+}
