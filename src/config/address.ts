@@ -1,4 +1,5 @@
 /** Addresses to listen on, as text: `127.0.0.1:4420`, `[::1]:4420`, `localhost:0`. */
+import { must } from '../runtime/assert.ts';
 import type { Address } from '../runtime/ports.ts';
 
 const isIPv4 = (text: string): boolean =>
@@ -18,6 +19,9 @@ export function parseAddress(text: string): Address | undefined {
   if (name !== undefined && /^[\d.]+$/.test(name) && !isIPv4(name)) return undefined;
   return { host: v6 ?? name ?? '', port };
 }
+
+/** Of a text that is known to be one. */
+export const addressOf = (text: string): Address => must(parseAddress(text), `${text} is an address`);
 
 export const formatAddress = ({ host, port }: Address): string =>
   host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
