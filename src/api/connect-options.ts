@@ -2,6 +2,7 @@
 import type { ControllerOptions } from '../initiator/controller.ts';
 import type { HostIdentity } from '../initiator/identity.ts';
 import { type Limits, QUEUE_SIZE } from '../initiator/limits.ts';
+import type { Recovery } from '../initiator/recovery.ts';
 import { DISCOVERY_NQN, nqnProblem } from '../nvme/nqn.ts';
 import { invalid } from './failure.ts';
 
@@ -24,7 +25,7 @@ export interface AddressOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-export interface ConnectOptions extends AddressOptions {
+export interface ConnectOptions extends AddressOptions, RecoveryOptions {
   readonly subnqn: string;
   /** I/O queues to ask for. Default: one for each processor, at most 4. */
   readonly nr_io_queues?: number | undefined;
@@ -34,10 +35,22 @@ export interface ConnectOptions extends AddressOptions {
   readonly disable_sqflow?: boolean | undefined;
   /** Make another controller even if one goes to the same place as the same host. Default: that one is used. */
   readonly duplicate_connect?: boolean | undefined;
-  /** Seconds between attempts to connect a lost controller again. Checked, and without effect until that is done. */
+  /** Go on trying when the first connect fails, as after a loss. Default: it fails at once. */
+  readonly keep_trying?: boolean | undefined;
+}
+
+/** How a lost controller is dealt with. May be changed while it is connected. */
+export interface RecoveryOptions {
+  /** Seconds between attempts to connect a lost controller again. Default 10. */
   readonly reconnect_delay?: number | undefined;
-  /** Seconds until a lost controller is given up, -1: never. Checked, and without effect as above. */
+  /** Seconds from the loss until the controller is given up, -1: never, 0: at once. Default 600. */
   readonly ctrl_loss_tmo?: number | undefined;
+  /** Seconds from the loss until I/O fails although attempts go on, -1: off. Default off. */
+  readonly fast_io_fail_tmo?: number | undefined;
+  /** Seconds from the moment that its port was unregistered until the controller is given up, -1: off. Default off. */
+  readonly dev_loss_tmo?: number | undefined;
+  /** Each attempt that fails makes the delay twice as long, up to a minute, and leaves a quarter of it to chance. */
+  readonly backoff?: boolean | undefined;
 }
 
 const LARGEST_KATO = 0xffffffff;
@@ -101,14 +114,33 @@ export function controllerOptions(
   } = options;
   if (typeof subnqn !== 'string') throw invalid('subnqn is missing');
   if (subnqn === DISCOVERY_NQN) throw invalid('subnqn is that of a discovery subsystem: use discover()');
-  if (options.reconnect_delay !== undefined) whole('reconnect_delay', options.reconnect_delay, 1, 86400);
-  if (options.ctrl_loss_tmo !== undefined) whole('ctrl_loss_tmo', options.ctrl_loss_tmo, -1, 2 ** 31 - 1);
   return {
     ...common(options, identity, subnqn, 4420, limits.keepAlive),
     ioQueues: whole('nr_io_queues', nr_io_queues, 1, 65534),
     queueEntries: whole('queue_size', queue_size, QUEUE_SIZE.min, QUEUE_SIZE.max),
     disableSqFlow: options.disable_sqflow ?? false,
+    recovery: recoveryOptions(options),
+    keepTrying: options.keep_trying ?? false,
   };
+}
+
+/** What is said of them, in the core's terms. Throws NvmeError, code EINVAL. */
+export function recoveryOptions(options: RecoveryOptions): Partial<Recovery> {
+  const most = 2 ** 31 - 1;
+  const seconds = (name: keyof RecoveryOptions, value: number | undefined): number | undefined =>
+    value === undefined ? undefined : value === -1 ? Infinity : whole(name, value, 0, most) * 1000;
+  const { reconnect_delay, backoff } = options;
+  const delay =
+    reconnect_delay === undefined ? undefined : whole('reconnect_delay', reconnect_delay, 1, 86400);
+  const found = {
+    reconnectDelay: delay === undefined ? undefined : delay * 1000,
+    ctrlLossTmo: seconds('ctrl_loss_tmo', options.ctrl_loss_tmo),
+    fastIoFailTmo: seconds('fast_io_fail_tmo', options.fast_io_fail_tmo),
+    devLossTmo: seconds('dev_loss_tmo', options.dev_loss_tmo),
+    backoff: backoff === undefined ? undefined : backoff ? 2 : 1,
+    jitter: backoff === undefined ? undefined : backoff ? 0.25 : 0,
+  };
+  return Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined));
 }
 
 /** Throws NvmeError, code EINVAL. */
@@ -118,5 +150,7 @@ export function discoveryOptions(options: AddressOptions, identity: HostIdentity
     ioQueues: 0,
     queueEntries: QUEUE_SIZE.min,
     disableSqFlow: false,
+    // Nobody stays connected to ask once.
+    recovery: { ctrlLossTmo: 0 },
   };
 }

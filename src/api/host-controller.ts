@@ -12,6 +12,8 @@ import {
 } from '../nvme/identify-lists.ts';
 import { IdNamespace } from '../nvme/identify-namespace.ts';
 import { DecodeError } from '../nvme/decode-error.ts';
+import { type ControllerDescription, describeController } from '../initiator/describe.ts';
+import { type RecoveryOptions, recoveryOptions } from './connect-options.ts';
 import { NvmeError } from './error.ts';
 import { invalid, statusError } from './failure.ts';
 
@@ -130,6 +132,24 @@ export class NvmeController {
   async getFeature(fid: number, nsid = 0): Promise<number> {
     const { dw0 } = await this.#admin('Get Features', (request) => commands.getFeatures(request, fid, nsid));
     return dw0;
+  }
+
+  /** Its options, its present association, and its timers with what they will do; plain data. */
+  describe(): ControllerDescription {
+    return describeController(this.#controller);
+  }
+
+  /** Changes how a loss is dealt with, from now on. Throws EINVAL. */
+  set(options: RecoveryOptions): void {
+    this.#controller.set(recoveryOptions(options));
+  }
+
+  /**
+   * Ends its connections and connects again at once; one that waits for its next attempt makes it now. I/O waits or
+   * goes another way meanwhile. Throws ENODEV when it is on its way out.
+   */
+  reset(): void {
+    if (!this.#controller.reset('asked for')) throw new NvmeError(`${this.name} is gone`, { code: 'ENODEV' });
   }
 
   /** Disconnects this controller alone, in order. Resolves when it is gone. */

@@ -1,7 +1,7 @@
 /** `nvme-tcp`: the public API. */
 export { NvmeError } from './error.ts';
 export { createHost, NvmeHost, type DiscoveryResult, type HostOptions } from './host.ts';
-export type { AddressOptions, ConnectOptions } from './connect-options.ts';
+export type { AddressOptions, ConnectOptions, RecoveryOptions } from './connect-options.ts';
 export type { DiscoveryRecord } from './discovery.ts';
 export {
   NvmeDisk,
@@ -11,6 +11,7 @@ export {
   type WriteZeroesOptions,
 } from './disk.ts';
 export { NvmeController, type Answer, type LogPageOptions } from './host-controller.ts';
+export type { ControllerDescription, TimerDescription } from '../initiator/describe.ts';
 export { NvmeSubsystem } from './host-subsystem.ts';
 export type { HostIdentity } from '../initiator/identity.ts';
 export { createTarget, NvmeTarget, type TargetOptions } from './target.ts';

@@ -7,7 +7,7 @@ import { createHost, type NvmeHost } from '../api/host.ts';
 import type { NvmeController } from '../api/host-controller.ts';
 import type { NvmeSubsystem } from '../api/host-subsystem.ts';
 import { stateFolder } from '../daemon/folder.ts';
-import { count } from './flags.ts';
+import { count, countOr } from './flags.ts';
 
 /** As commander names them. */
 export interface HostFlags {
@@ -24,6 +24,9 @@ export interface ConnectFlags extends HostFlags {
   readonly nqn: string;
   readonly nrIoQueues?: number;
   readonly queueSize?: number;
+  readonly reconnectDelay?: number;
+  readonly ctrlLossTmo?: number;
+  readonly fastIoFailTmo?: number;
 }
 
 export interface Connected {
@@ -60,7 +63,22 @@ export function addConnectFlags(command: Command): Command {
   addAddressFlags(command, '4420').requiredOption('-n, --nqn <nqn>', 'name of the subsystem');
   return addHostFlags(command)
     .option('-i, --nr-io-queues <count>', 'I/O queues to ask for', count(1, 65_534))
-    .option('-Q, --queue-size <entries>', 'entries of an I/O queue (default: 128)', count(16, 1024));
+    .option('-Q, --queue-size <entries>', 'entries of an I/O queue (default: 128)', count(16, 1024))
+    .option(
+      '-c, --reconnect-delay <seconds>',
+      'between attempts after a loss (default: 10)',
+      count(1, 86_400),
+    )
+    .option(
+      '-l, --ctrl-loss-tmo <seconds>',
+      'until a lost controller is given up; -1: never (default: 600)',
+      countOr(-1, 0, 2 ** 31 - 1),
+    )
+    .option(
+      '--fast-io-fail-tmo <seconds>',
+      'until the I/O of a lost controller fails; -1: not before it is given up (default: -1)',
+      countOr(-1, 0, 2 ** 31 - 1),
+    );
 }
 
 export const addNsidFlag = (command: Command): Command =>
@@ -104,6 +122,9 @@ export function withController<T>(
     subnqn: flags.nqn,
     nr_io_queues: flags.nrIoQueues,
     queue_size: flags.queueSize,
+    reconnect_delay: flags.reconnectDelay,
+    ctrl_loss_tmo: flags.ctrlLossTmo,
+    fast_io_fail_tmo: flags.fastIoFailTmo,
   };
   return withHost(flags, async (host) => {
     const subsystem = await host.connect(options);

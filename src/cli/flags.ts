@@ -11,6 +11,12 @@ export function count(least: number, most: number): (text: string) => number {
   };
 }
 
+/** As `count`, and one number more that means something of its own. */
+export const countOr =
+  (special: number, least: number, most: number): ((text: string) => number) =>
+  (text) =>
+    text === String(special) ? special : count(least, most)(text);
+
 export function size(text: string): number {
   const bytes = parseSize(text);
   if (bytes !== undefined && bytes > 0) return bytes;

@@ -18,6 +18,7 @@ import type { RemotePort } from './ports.ts';
 import type { Queue } from './queue.ts';
 import {
   DEFAULT_RECOVERY,
+  contradictions,
   deadlines,
   givenUp,
   reconnectDelay,
@@ -155,6 +156,12 @@ export class Controller {
     this.recovery = { ...DEFAULT_RECOVERY, ...options.recovery };
     this.to = { to: options.address, localHost: options.localHost };
     this.state = machine(this.env, this.name, STATES, 'new');
+    this.#warn();
+  }
+
+  #warn(): void {
+    for (const why of contradictions(this.recovery))
+      this.log('warn', 'options contradict each other', { why });
   }
 
   get name(): string {
@@ -258,8 +265,9 @@ export class Controller {
     const chance = new DataView(this.env.random.bytes(4).buffer).getUint32(0) / 2 ** 32;
     const ms = reconnectDelay(this.recovery, this.attempts, chance);
     this.log('info', 'connects again', { ms, attempts: this.attempts, last: this.reason?.message });
-    this.state.after('reconnect', ms, () => this.#attempt());
+    // Of two that are due together the deadline comes first.
     this.#armDeadlines();
+    this.state.after('reconnect', ms, () => this.#attempt());
   }
 
   /** The timers of a lost controller, whatever it does meanwhile. Leaving the state takes them along. */
@@ -476,6 +484,7 @@ export class Controller {
     this.recovery = { ...this.recovery, ...changes };
     const changed = Object.entries(changes).map(([name, value]) => `${name} ${value}`);
     this.registry.journal.record('controller setting', this.name, this.id, changed.join(', '));
+    this.#warn();
     if (this.lostAt === undefined) return;
     const late = this.env.clock.now() - this.lostAt < this.recovery.fastIoFailTmo;
     if (late && this.failedFast) {

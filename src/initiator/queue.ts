@@ -61,6 +61,10 @@ export class Queue {
   get load(): number {
     return this.outstanding + this.#waiting.length;
   }
+  /** Watches the deadlines of its commands. */
+  get timer(): Timer | undefined {
+    return this.#watch;
+  }
   get waiting(): number {
     return this.#waiting.length;
   }

@@ -36,7 +36,29 @@ export const DEFAULT_RECOVERY: Recovery = {
   jitter: 0,
 };
 
-/** Attempts after a loss, as Linux computes them; Infinity: no end. With a delay that grows time alone counts. */
+/** Options that contradict each other, as sentences; nothing is refused for it, as in Linux. */
+export function contradictions(recovery: Recovery): string[] {
+  const { ctrlLossTmo, fastIoFailTmo, devLossTmo, reconnectDelay } = recovery;
+  const warnings: string[] = [];
+  if (fastIoFailTmo !== Infinity && fastIoFailTmo > ctrlLossTmo)
+    warnings.push(
+      `fast_io_fail_tmo (${fastIoFailTmo / 1000} s) is larger than ctrl_loss_tmo (${ctrlLossTmo / 1000} s): the controller goes first`,
+    );
+  if (devLossTmo !== Infinity && devLossTmo > ctrlLossTmo)
+    warnings.push(
+      `dev_loss_tmo (${devLossTmo / 1000} s) is larger than ctrl_loss_tmo (${ctrlLossTmo / 1000} s): it has no effect`,
+    );
+  if (ctrlLossTmo > 0 && reconnectDelay >= ctrlLossTmo)
+    warnings.push(
+      `reconnect_delay (${reconnectDelay / 1000} s) is not below ctrl_loss_tmo (${ctrlLossTmo / 1000} s): nothing is tried`,
+    );
+  return warnings;
+}
+
+/**
+ * Attempts that fit into ctrl_loss_tmo, as Linux computes them; Infinity: no end, or delays that grow. Linux gives up
+ * when so many have failed, however long each took; here time decides, which is the same when they fail at once.
+ */
 export function maxReconnects({ ctrlLossTmo, reconnectDelay, backoff }: Recovery): number {
   return backoff > 1 || ctrlLossTmo === Infinity ? Infinity : Math.ceil(ctrlLossTmo / reconnectDelay);
 }
@@ -88,10 +110,9 @@ export function givenUp(loss: Loss, now: number): string | undefined {
   const { reason, attempts, recovery } = loss;
   const { giveUp, by } = deadlines(loss);
   if (recovery.ctrlLossTmo === 0) return 'ctrl_loss_tmo is 0: a lost controller is not connected again';
-  if (reason?.status !== undefined && isDnr(reason.status))
+  // What ended the association says nothing about the next one; what ended an attempt does.
+  if (attempts > 0 && reason?.status !== undefined && isDnr(reason.status))
     return `the controller says that another attempt would end the same (DNR): ${reason.message}`;
   if (now >= giveUp) return `${by} is over`;
-  if (attempts >= maxReconnects(recovery))
-    return `${attempts} attempts failed, as many as ctrl_loss_tmo allows`;
   return undefined;
 }

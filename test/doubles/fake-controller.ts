@@ -6,10 +6,12 @@ import { concat } from '../../src/layout/bytes.ts';
 import { viewOf } from '../../src/layout/struct.ts';
 import { Cqe } from '../../src/nvme/cqe.ts';
 import { Connect, FabricsSqe, PropertyGet, PropertySet } from '../../src/nvme/fabrics.ts';
+import { DiscoveryEntry, DiscoveryHeader } from '../../src/nvme/discovery.ts';
 import { NumberOfQueues } from '../../src/nvme/features.ts';
 import { Cns, IdController } from '../../src/nvme/identify.ts';
 import { encodeNamespaceIds, encodeNsidList, type NamespaceIds } from '../../src/nvme/identify-lists.ts';
 import { IdNamespace, IndependentIdNamespace } from '../../src/nvme/identify-namespace.ts';
+import { DISCOVERY_NQN } from '../../src/nvme/nqn.ts';
 import { AdminOpcode, FABRICS_OPCODE, FabricsType, IoOpcode, commandName } from '../../src/nvme/opcode.ts';
 import { Cap, Csts, Property } from '../../src/nvme/property.ts';
 import { DPTR, GetLogPage, Identify, ReadWrite, Sgl, Sqe, logLength } from '../../src/nvme/sqe.ts';
@@ -241,6 +243,29 @@ export class FakeController {
   logPage(_lid: number, _offset: number, length: number): Uint8Array {
     return new Uint8Array(length);
   }
+}
+
+/** Makes a discovery controller of it, which tells these records. */
+export function fakeDiscovery(
+  fake: FakeController,
+  records: () => readonly Parameters<typeof DiscoveryEntry.bytes>[0][],
+  genctr: () => number = () => 1,
+): void {
+  fake.identify = {
+    cntrltype: 2,
+    ioccsz: 0,
+    iorcsz: 0,
+    sgls: {},
+    oaes: { discoveryLog: 1 },
+    subnqn: DISCOVERY_NQN,
+  };
+  fake.logPage = (_lid, offset, length) => {
+    const all = records();
+    const page = new Uint8Array(Math.max(offset + length, 1024 * (all.length + 1)));
+    page.set(DiscoveryHeader.bytes({ genctr: genctr(), numrec: all.length }));
+    for (const [i, record] of all.entries()) page.set(DiscoveryEntry.bytes(record), 1024 * (i + 1));
+    return page.slice(offset, offset + length);
+  };
 }
 
 function namespaceBytes({ blocks, shared = true, change }: FakeNamespace): Uint8Array {
