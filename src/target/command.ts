@@ -11,6 +11,7 @@ import { FabricsSqe } from '../nvme/fabrics.ts';
 import { FABRICS_OPCODE } from '../nvme/opcode.ts';
 import { Operation, type OperationOwner } from '../storage/operation.ts';
 import type { Sent } from '../pdu/sender.ts';
+import type { FusedPair } from './fused.ts';
 import type { Handler } from './handler.ts';
 import type { Volume } from '../storage/volume.ts';
 import type { Attachment } from './attachment.ts';
@@ -56,9 +57,10 @@ export class Command implements OperationOwner, Sent {
   reserved = 0;
   /** When the last R2T was sent. */
   grantedAt = 0;
-  digestOk = true;
-  /** An Abort named it while it ran; it ends with Command Abort Requested if that is still possible. */
-  aborted = false;
+  /** What it ends with as soon as nothing more of its data is on the way: a data digest that was wrong, an Abort, … */
+  problem = 0;
+  /** The fused pair that it is one half of. */
+  pair: FusedPair | undefined = undefined;
 
   /** The response's dwords 0 and 1. */
   dw0 = 0;
@@ -72,6 +74,8 @@ export class Command implements OperationOwner, Sent {
   counted = false;
   /** For commands that take several steps. */
   step = 0;
+  /** Compare: what the host sent, while the operation reads. */
+  expected: readonly Uint8Array[] | undefined = undefined;
 
   /** Where small pieces of data are gathered, up to where it is used, and where its last part begins. */
   #gather: Uint8Array | undefined = undefined;
@@ -94,8 +98,8 @@ export class Command implements OperationOwner, Sent {
     this.length = this.received = this.granted = this.reserved = 0;
     this.dw0 = this.dw1 = 0;
     this.step = 0;
-    this.digestOk = true;
-    this.aborted = this.lent = this.parked = this.counted = false;
+    this.problem = 0;
+    this.lent = this.parked = this.counted = false;
     this.handler = undefined;
     this.attachment = undefined;
     this.namespace = undefined;
@@ -103,7 +107,7 @@ export class Command implements OperationOwner, Sent {
     this.reply = undefined;
     this.op.parts.length = 0;
     this.#gather = undefined;
-    this.op.fua = this.op.deallocate = false;
+    this.op.fua = this.op.deallocate = this.op.hold = false;
     this.phase = 'receiving';
   }
 

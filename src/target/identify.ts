@@ -29,13 +29,18 @@ import type { Command } from './command.ts';
 import type { Controller } from './controller.ts';
 import { ERROR_LOG_ENTRIES } from './error-log.ts';
 import { EventEnable } from './features.ts';
-import { ANA_TRANSITION_TIME, KATO_GRANULARITY } from './limits.ts';
+import { LARGEST_BLOCK } from './atomicity.ts';
+import { copyLimits } from './copy.ts';
+import { ANA_TRANSITION_TIME, KATO_GRANULARITY, type Limits } from './limits.ts';
 import type { Namespace } from './namespace.ts';
 
 export const FIRMWARE = '0.1.0';
 const BROADCAST_NSID = 0xffffffff;
 /** MPSMIN is 4 KiB; sizes such as MDTS are powers of two of it. */
 const PAGE = 4096;
+
+/** MDTS and VSL. */
+const mdts = (limits: Limits): number => Math.log2(limits.maxTransfer / PAGE);
 
 /** A structure, or the status that says why there is none. */
 type Answer = Uint8Array | number;
@@ -50,7 +55,7 @@ function identifyController(_: Command, controller: Controller): Answer {
     mn: subsystem.model,
     fr: FIRMWARE,
     rab: 6,
-    mdts: Math.log2(limits.maxTransfer / PAGE),
+    mdts: mdts(limits),
     cntlid: controller.cntlid,
     cntrltype: discovery ? ControllerType.Discovery : ControllerType.Io,
     dctype: discovery ? DiscoveryType.Direct : DiscoveryType.NotReported,
@@ -112,6 +117,9 @@ function identifyIoController(view: DataView, controller: Controller): void {
   IdController.nn.set(view, 0, limits.namespaces);
   IdController.mnan.set(view, 0, limits.namespaces);
   IdController.maxcna.set(view, 0, limits.attachments);
+  for (const command of [oncs.compare, oncs.verify, oncs.copy]) command.set(view, 0, 1);
+  IdController.fuses.compareAndWrite.set(view, 0, 1);
+  IdController.ocfs.format0.set(view, 0, 1);
   oncs.datasetManagement.set(view, 0, 1);
   oncs.writeZeroes.set(view, 0, 1);
   oncs.saveSelect.set(view, 0, 1);
@@ -119,7 +127,10 @@ function identifyIoController(view: DataView, controller: Controller): void {
   vwc.present.set(view, 0, 1);
   // Flush with NSID FFFFFFFFh is not supported.
   vwc.broadcast.set(view, 0, 2);
-  // AWUN, AWUPF and ACWU are 0's based: zero promises one block (ORDER.2).
+  const { atomicity } = controller.subsystem.target;
+  IdController.awun.set(view, 0, atomicity.write(LARGEST_BLOCK));
+  IdController.acwu.set(view, 0, atomicity.compareAndWrite(LARGEST_BLOCK) / LARGEST_BLOCK);
+  // AWUPF is 0's based: zero promises one block (ORDER.2).
   IdController.ioccsz.set(view, 0, (64 + limits.ioCapsuleData) / 16);
   IdController.iorcsz.set(view, 0, 1);
   IdController.msdbd.set(view, 0, 1);
@@ -170,7 +181,8 @@ const ofAllocated =
   };
 
 function identifyNamespace(namespace: Namespace, controller: Controller): Uint8Array {
-  const { blocks, volume } = namespace;
+  const { blocks, blockSize, volume } = namespace;
+  const { atomicity, limits } = controller.subsystem.target;
   const state = controller.port.ana.state(namespace.anagrpid);
   const made = IdNamespace.bytes({
     nsze: blocks,
@@ -192,6 +204,13 @@ function identifyNamespace(namespace: Namespace, controller: Controller): Uint8A
     IdNamespace.dlfeat.writeZeroes.set(view, 0, 1);
   }
   IdNamespace.nsattr.writeProtected.set(view, 0, namespace.writeProtected ? 1 : 0);
+  IdNamespace.nsfeat.atomics.set(view, 0, 1);
+  IdNamespace.nawun.set(view, 0, atomicity.write(blockSize));
+  IdNamespace.nacwu.set(view, 0, Math.floor(atomicity.compareAndWrite(blockSize) / blockSize));
+  const { mssrl, mcl } = copyLimits(limits, blockSize);
+  IdNamespace.mssrl.set(view, 0, mssrl);
+  IdNamespace.mcl.set(view, 0, mcl);
+  IdNamespace.msrc.set(view, 0, limits.copyRanges);
   // LBAF0: LBADS is its third byte.
   view.setUint8(IdNamespace.lbaf.offset + 2, Math.log2(namespace.blockSize));
   return made;
@@ -256,7 +275,10 @@ const ALL: ReadonlyMap<number, Builder> = new Map<number, Builder>([
     ),
   ],
   [Cns.CsNamespace, nvmOnly(ofNamespace(() => NvmIdNamespace.bytes({})))],
-  [Cns.CsController, nvmOnly(() => NvmIdController.bytes({}))],
+  [
+    Cns.CsController,
+    nvmOnly((_, { subsystem }) => NvmIdController.bytes({ vsl: mdts(subsystem.target.limits) })),
+  ],
   [Cns.CsActiveNamespaces, nvmOnly(activeList)],
   [Cns.CsIndependentNamespace, ofNamespace(identifyIndependent)],
   [Cns.AllocatedNamespaces, allocatedList],

@@ -15,6 +15,11 @@ export interface Limits {
    * that need not be, while one command still fits the budgets below many times over.
    */
   readonly maxTransfer: number;
+  /** The most data of one fused Compare and Write (NACWU), at most half of `maxTransfer`. ESXi needs a block. */
+  readonly compareAndWrite: number;
+  /** The most that one Copy moves (MCL), and the source ranges that it may name (MSRC + 1). */
+  readonly maxCopy: number;
+  readonly copyRanges: number;
   /** The most data of one H2CData PDU, and of one R2T. A multiple of 4, at least 4096. */
   readonly maxH2cData: number;
   /** In-capsule space reserved by all I/O queues together. A queue that does not fit is refused at Connect. */
@@ -73,6 +78,9 @@ export const DEFAULT_LIMITS: Limits = {
   adminCapsuleData: 8 * KiB,
   ioCapsuleData: 16 * KiB,
   maxTransfer: MiB,
+  compareAndWrite: 64 * KiB,
+  maxCopy: 128 * MiB,
+  copyRanges: 128,
   maxH2cData: MiB,
   capsuleBudget: 1024 * MiB,
   writeBudget: 256 * MiB,
@@ -113,6 +121,9 @@ export function limitsProblem(limits: Limits): string | undefined {
     (Number.isInteger(Math.log2(maxTransfer))
       ? undefined
       : `maxTransfer ${maxTransfer}: it must be a power of two`) ??
+    whole('compareAndWrite', 4 * KiB, 2 ** 31, 4 * KiB) ??
+    whole('maxCopy', 4 * KiB, 2 ** 40, 4 * KiB) ??
+    whole('copyRanges', 1, 256) ??
     whole('maxH2cData', 4 * KiB, 2 ** 31, 4) ??
     whole('capsuleBudget', 0, Number.MAX_SAFE_INTEGER) ??
     whole('writeBudget', maxTransfer, Number.MAX_SAFE_INTEGER) ??

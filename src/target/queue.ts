@@ -13,6 +13,7 @@ import { ADMIN } from './admin.ts';
 import { Command } from './command.ts';
 import type { Connection } from './connection.ts';
 import type { Controller } from './controller.ts';
+import { Fuse, FusedPair, fusedHandler, matches } from './fused.ts';
 import { FABRICS } from './fabrics.ts';
 import type { Handler } from './handler.ts';
 import { IO } from './io.ts';
@@ -33,6 +34,9 @@ export class Queue implements Waiter {
   /** In-capsule space of all entries, taken from the write budget. */
   capsuleSpace = 0;
   #head = 0;
+
+  /** The last capsule was the first of a fused pair: it waits for the second, which is the next one, or has failed. */
+  #fused: Command | 'failed' | undefined = undefined;
 
   readonly #slots: Command[] = [];
   readonly #free: Command[] = [];
@@ -115,7 +119,7 @@ export class Queue implements Waiter {
 
   /** A capsule, or an H2CData PDU, is complete. */
   pduComplete(command: Command, digestOk: boolean): void {
-    if (!digestOk) command.digestOk = false;
+    if (!digestOk && command.problem === 0) command.problem = Status.TransientTransportError;
     if (command.handler === undefined) this.#dispatch(command);
     else if (command.received === command.granted) this.#dataOrExecute(command);
   }
@@ -129,23 +133,72 @@ export class Queue implements Waiter {
   }
 
   #dispatch(command: Command): void {
-    const status = this.#check(command);
-    if (status !== 0) {
-      this.complete(command, status);
+    const fuse = SqeHead.flags.fuse.get(command.view, 0);
+    if (fuse !== Fuse.none || this.#fused !== undefined) {
+      this.#dispatchFused(command, fuse);
       return;
     }
+    const status = this.#check(command, this.#handler(command));
+    if (status !== 0) this.complete(command, status);
+    else this.#begin(command);
+  }
+
+  /** The command is good: its data is fetched, if there is more of it, and it runs. */
+  #begin(command: Command): void {
     const handler = command.handler!;
     if (handler.transfer === 'in' && command.length > 0) this.#dataOrExecute(command);
     else this.#execute(command);
   }
 
-  #check(command: Command): number {
+  /** Around a fused pair: nothing may come between its two commands (Base 2.1, section 3.4.2). */
+  #dispatchFused(command: Command, fuse: number): void {
+    const first = this.#fused;
+    this.#fused = undefined;
+    if (fuse !== Fuse.second) {
+      if (first instanceof Command) this.complete(first, Status.AbortedMissingFused);
+      if (fuse === Fuse.none) this.#dispatch(command);
+      else this.#dispatchFirst(command, fuse);
+    } else if (first === undefined) this.complete(command, Status.AbortedMissingFused);
+    else if (first === 'failed') this.complete(command, Status.AbortedFailedFused);
+    else this.#dispatchSecond(first, command);
+  }
+
+  #dispatchFirst(command: Command, fuse: number): void {
+    const status = this.#checkFused(command, fuse);
+    if (status === 0) this.#fused = command;
+    else {
+      this.#fused = 'failed';
+      this.complete(command, status);
+    }
+  }
+
+  #dispatchSecond(first: Command, second: Command): void {
+    let status = this.#checkFused(second, Fuse.second);
+    let firstStatus: number = Status.AbortedFailedFused;
+    if (status === 0 && !matches(first, second)) firstStatus = status = Status.InvalidField | DNR;
+    if (status !== 0) {
+      this.complete(first, firstStatus);
+      this.complete(second, status);
+      return;
+    }
+    const pair = new FusedPair(first, second);
+    this.#begin(first);
+    // The first may have taken the budget for both.
+    if (second.pair === pair && second.reserved === 0) this.#begin(second);
+  }
+
+  #checkFused(command: Command, fuse: number): number {
+    const handler = this.#handler(command);
+    const fused = fusedHandler(handler, fuse);
+    const status = this.#check(command, fused ?? handler);
+    return status === 0 && fused === undefined ? Status.InvalidField | DNR : status;
+  }
+
+  #check(command: Command, handler: Handler | undefined): number {
     const refused = this.connection.gate(command);
     if (refused !== 0) return refused;
-    if (!command.digestOk) return Status.TransientTransportError;
-    const handler = this.#handler(command);
+    if (command.problem !== 0) return command.problem;
     if (handler === undefined) return Status.InvalidOpcode | DNR;
-    if (SqeHead.flags.fuse.get(command.view, 0) !== 0) return Status.InvalidField | DNR;
     const psdt = SqeHead.flags.psdt.get(command.view, 0);
     if (psdt !== PSDT_SGL && psdt !== PSDT_SGL_METADATA) return Status.InvalidField | DNR;
     const status = handler.check(command);
@@ -174,35 +227,55 @@ export class Queue implements Waiter {
   }
 
   #dataOrExecute(command: Command): void {
-    if (command.received < command.length) {
+    if (command.problem !== 0) this.complete(command, command.problem);
+    else if (command.received < command.length) {
       // What has its budget never stands behind what waits for some.
       if (command.reserved > 0) this.#request(command);
       else {
         command.phase = 'granting';
-        this.#granting.push(command);
+        // The first of a pair takes the budget for both: two pairs must not have half of it each.
+        if (command !== command.pair?.second || command.pair.first.phase !== 'granting')
+          this.#granting.push(command);
         this.#grant();
       }
-    } else if (!command.digestOk) this.complete(command, Status.TransientTransportError);
-    else this.#execute(command);
+    } else this.#execute(command);
   }
 
   /** Takes the write budget for all of a command's data, in order of arrival, as far as it goes. */
   #grant(): void {
     const { limits, writeBudget } = this.connection.target;
     for (let command = this.#granting.peek(); command !== undefined; command = this.#granting.peek()) {
+      const second = this.#secondOf(command);
+      const length = command.length + (second?.length ?? 0);
       // What a queue holds may exceed its share by no more than one command, so that any command fits.
-      if (this.granted > 0 && this.granted + command.length > limits.queueWriteBudget) {
+      if (this.granted > 0 && this.granted + length > limits.queueWriteBudget) {
         // Its own commands wake it; others need not stand behind it.
         writeBudget.forget(this);
         return;
       }
-      if (!writeBudget.take(command.length, this)) return;
+      if (!writeBudget.take(length, this)) return;
       this.#granting.shift();
-      command.reserved = command.length;
-      this.granted += command.length;
-      command.phase = 'receiving';
-      this.#request(command);
+      this.granted += length;
+      this.#receive(command);
+      if (second !== undefined) this.#receive(second);
     }
+  }
+
+  /** The second command of a pair whose first is `command`, when it needs budget too. */
+  #secondOf(command: Command): Command | undefined {
+    const second = command.pair?.second;
+    return second === undefined || second === command || !this.#needsBudget(second) ? undefined : second;
+  }
+
+  #needsBudget({ received, reserved, length }: Command): boolean {
+    return received < length && reserved === 0;
+  }
+
+  /** `command`'s budget is taken. */
+  #receive(command: Command): void {
+    command.reserved = command.length;
+    command.phase = 'receiving';
+    this.#request(command);
   }
 
   /** Sends an R2T for what is missing, up to MAXH2CDATA; there is one at a time per command (MAXR2T is at least 1). */
@@ -269,13 +342,24 @@ export class Queue implements Waiter {
       if (status !== 0) this.connection.failed(command, status);
       this.#answer(command, status);
     }
+    const { pair } = command;
+    if (command === this.#fused) this.#fused = 'failed';
     if (!command.lent) this.#release(command);
     else {
       command.phase = 'sending';
       this.connection.sender.notify(command);
     }
+    if (pair !== undefined) this.#endOther(pair, command);
     this.pump();
     this.connection.settle();
+  }
+
+  /** One command of a pair has ended before the pair did. */
+  #endOther(pair: FusedPair, command: Command): void {
+    const other = pair.other(command);
+    pair.part();
+    if (other.phase === 'executing') this.complete(other, Status.AbortedFailedFused);
+    else this.#stop(other, Status.AbortedFailedFused);
   }
 
   #answer(command: Command, status: number): void {
@@ -325,6 +409,7 @@ export class Queue implements Waiter {
     command.namespace = undefined;
     command.volume = undefined;
     command.handler = undefined;
+    command.expected = undefined;
     this.#free.push(command);
   }
 
@@ -335,6 +420,7 @@ export class Queue implements Waiter {
    * blocks until then, and is not answered.
    */
   drop(): void {
+    this.#fused = undefined;
     this.#granting.clear();
     this.connection.target.writeBudget.forget(this);
     this.#reading.clear();
@@ -360,11 +446,15 @@ export class Queue implements Waiter {
   #abandon(command: Command): void {
     if (command.phase === 'executing') this.executing--;
     this.outstanding--;
+    command.pair?.part();
     if (command.reserved > 0) this.#giveBack(command);
     this.#release(command);
   }
 
-  /** Ends the command with `cid` by Command Abort Requested, if nothing irrevocable is under way; true: it did. */
+  /**
+   * Ends the command with `cid` by Command Abort Requested, if nothing irrevocable is under way; true: it did. One
+   * whose data is on its way ends so when that is here.
+   */
   abort(cid: number): boolean {
     const command = this.#slots.find(
       (each) => each.cid === cid && each.phase !== 'free' && each.phase !== 'sending',
@@ -372,18 +462,54 @@ export class Queue implements Waiter {
     if (command === undefined) return false;
     if (this.qid === 0 && this.controller?.asyncEvents.abort(cid, Status.AbortRequested) === true)
       return true;
-    const waiting = this.#reading.remove(command) || this.#ungrant(command);
-    const withStorage = command.phase === 'executing' && command.volume !== undefined;
-    if (!waiting && !(withStorage && command.volume!.cancel(command.op))) return false;
-    this.complete(command, Status.AbortRequested);
+    return this.#stop(command, Status.AbortRequested);
+  }
+
+  /** Aborts the commands that `isMeant` names: how many ended now, and how many do when their data has come. */
+  cancel(isMeant: (command: Command) => boolean): { now: number; later: number } {
+    let now = 0;
+    let later = 0;
+    for (const command of [...this.#slots]) {
+      if (command.phase === 'free' || command.phase === 'sending' || !isMeant(command)) continue;
+      if (this.#stop(command, Status.AbortRequested)) now++;
+      else if (command.problem !== 0) later++;
+    }
+    return { now, later };
+  }
+
+  /** Ends a command with `status` now, or when its data is here; true: now. False too when it is too late. */
+  #stop(command: Command, status: number): boolean {
+    if (command.phase === 'granting') this.#ungrant(command);
+    else if (command.phase === 'receiving') {
+      // What is on its way could not be told from the data of the next command in this slot.
+      if (command !== this.#fused) {
+        command.problem = status;
+        return false;
+      }
+    } else if (!this.#unpark(command) && !this.#cancel(command)) return false;
+    this.complete(command, status);
     return true;
   }
 
+  /** Nothing of it is under way: it waits for the socket, or for the other command of its pair. */
+  #unpark(command: Command): boolean {
+    return command.parked && (this.#reading.remove(command) || this.#inPair(command));
+  }
+
+  #inPair({ pair }: Command): boolean {
+    if (pair === undefined) return false;
+    const { first } = pair;
+    return first.phase !== 'executing' || first.parked || this.#cancel(first);
+  }
+
+  #cancel(command: Command): boolean {
+    const { phase, volume, op } = command;
+    return phase === 'executing' && volume?.cancel(op) === true;
+  }
+
   /** Takes a command out of the line for budget; those behind it may go on. */
-  #ungrant(command: Command): boolean {
-    if (!this.#granting.remove(command)) return false;
-    this.#grant();
-    return true;
+  #ungrant(command: Command): void {
+    if (this.#granting.remove(command)) this.#grant();
   }
 
   /** Since when the host owes data that it was granted. */

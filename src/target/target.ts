@@ -7,6 +7,7 @@ import type { AnaState } from '../nvme/ana-log.ts';
 import type { Address, Env, FileIo, IoDone, IoError, Timer } from '../runtime/ports.ts';
 import { Slabs } from '../storage/slabs.ts';
 import { Volume } from '../storage/volume.ts';
+import { Atomicity } from './atomicity.ts';
 import { Budget } from './budget.ts';
 import type { Connection } from './connection.ts';
 import { type Referral, referralProblem, sameReferral } from './discovery.ts';
@@ -48,6 +49,7 @@ export class Target {
   readonly facts: FactsStore;
   /** By NQN. */
   readonly subsystems = new Map<string, Subsystem>();
+  readonly atomicity: Atomicity;
   readonly discovery: Subsystem;
   /** That listen, in the order in which they began to. */
   readonly ports: Port[] = [];
@@ -71,6 +73,7 @@ export class Target {
     this.limits = { ...DEFAULT_LIMITS, ...limits };
     const problem = limitsProblem(this.limits);
     if (problem !== undefined) throw new RangeError(problem);
+    this.atomicity = new Atomicity(this.limits);
     this.capsuleBudget = new Budget(this.limits.capsuleBudget);
     this.writeBudget = new Budget(this.limits.writeBudget);
     this.slabs = new Slabs({ budget: this.limits.readBudget });

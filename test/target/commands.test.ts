@@ -286,9 +286,6 @@ void t.test('Read and Write', (t) => {
       Status.SglOffsetInvalid | DNR,
     );
     t.equal(status(rw(IoOpcode.Read, 0, 2049)), Status.LbaOutOfRange | DNR);
-    const fused = rw(IoOpcode.Write, 0, 1);
-    fused[1] = 1;
-    t.equal(status(fused), Status.InvalidField | DNR, 'fused operations are not offered');
     const small = new TargetWorld({ maxTransfer: 8192, anaGroups: 8 });
     const { io: limited } = small.up();
     t.equal(
