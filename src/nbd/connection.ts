@@ -1,13 +1,13 @@
 /**
  * One client: the handshake, then its requests. Replies leave in whatever order the disk answers. Memory is bounded by
- * not reading on: requests beyond what may be under way wait here, and while one waits nothing more is taken from the
+ * not reading on: requests beyond what may be under way wait here, and while too many do nothing more is taken from the
  * socket. A request is never timed out; how long a disk may take is the disk's business.
  */
 import { assert } from '../runtime/assert.ts';
 import { Fifo } from '../runtime/fifo.ts';
 import { machine, type Machine } from '../runtime/machine.ts';
 import type { Transport, TransportEvents } from '../runtime/ports.ts';
-import type { ByteDevice } from './byte-device.ts';
+import { type ByteDevice, lengthOf } from './byte-device.ts';
 import { check, commandOf, isEmpty } from './commands.ts';
 import type { Export } from './export.ts';
 import { NbdFault } from './fault.ts';
@@ -69,6 +69,8 @@ export class Connection implements MessageHandler, TransportEvents {
   /** Those that are, until the socket has their answers; and the bytes that they hold. */
   readonly #active = new Set<Request>();
   #held = 0;
+  /** Bytes of data that came for requests that wait. */
+  #backlog = 0;
   /** The request whose data is coming; undefined, its data is dropped. */
   #receiving: Request | undefined = undefined;
   readonly #spare: Request[] = [];
@@ -213,7 +215,9 @@ export class Connection implements MessageHandler, TransportEvents {
     const request = this.#receiving;
     if (request === undefined) return;
     request.missing -= end - start;
-    if (request.problem === undefined) request.parts.push(chunk.subarray(start, end));
+    if (request.problem !== undefined) return;
+    request.parts.push(chunk.subarray(start, end));
+    if (request.phase === 'waiting') this.#backlog += end - start;
   }
 
   onDataEnd(): void {
@@ -229,6 +233,7 @@ export class Connection implements MessageHandler, TransportEvents {
     for (let first = this.#waiting.peek(); first !== undefined; first = this.#waiting.peek()) {
       if (this.#active.size >= requests || this.#held + first.held > most) return;
       this.#waiting.shift();
+      this.#leftLine(first);
       this.#active.add(first);
       this.#held += first.held;
       first.phase = 'admitted';
@@ -286,8 +291,14 @@ export class Connection implements MessageHandler, TransportEvents {
 
   #dropWaiting(): void {
     this.#receiving = undefined;
-    for (let request = this.#waiting.shift(); request; request = this.#waiting.shift())
+    for (let request = this.#waiting.shift(); request; request = this.#waiting.shift()) {
+      this.#leftLine(request);
       this.#recycle(request);
+    }
+  }
+
+  #leftLine({ parts }: Request): void {
+    this.#backlog -= lengthOf(parts);
   }
 
   // ---- the end
@@ -302,7 +313,10 @@ export class Connection implements MessageHandler, TransportEvents {
     const cut = this.#receiving;
     this.#receiving = undefined;
     if (cut?.phase === 'admitted') this.#over(cut);
-    else if (cut !== undefined && this.#waiting.remove(cut)) this.#recycle(cut);
+    else if (cut !== undefined && this.#waiting.remove(cut)) {
+      this.#leftLine(cut);
+      this.#recycle(cut);
+    }
     this.settle();
   }
 
@@ -345,9 +359,11 @@ export class Connection implements MessageHandler, TransportEvents {
     );
   }
 
-  /** While a request waits for its turn, nothing more is read. The end of the stream must be seen, though. */
+  /** While too much waits for its turn, nothing more is read. */
   #backPressure(): void {
-    const pause = this.#taking && this.#waiting.length > 0;
+    const { waitingRequests, bytesInFlight } = this.server.limits;
+    const full = this.#waiting.length > waitingRequests || this.#backlog > bytesInFlight;
+    const pause = this.#taking && full;
     if (pause === this.#paused) return;
     this.#paused = pause;
     if (pause) this.#transport.pause();
@@ -376,7 +392,12 @@ export class Connection implements MessageHandler, TransportEvents {
     const { requests, bytesInFlight, maxPayload } = this.server.limits;
     assert(this.#active.size <= requests, 'too many requests are under way');
     assert(this.#held <= Math.max(bytesInFlight, maxPayload), 'too much data is under way');
-    for (const request of this.#waiting) assert(request.phase === 'waiting', 'it waits');
+    let backlog = 0;
+    for (const request of this.#waiting) {
+      assert(request.phase === 'waiting', `a request that waits is ${request.phase}`);
+      backlog += lengthOf(request.parts);
+    }
+    assert(backlog === this.#backlog, `${this.#backlog} bytes are counted, ${backlog} wait`);
     assert(!this.state.is('ended') || this.inFlight === 0, 'ended, but something is under way');
   }
 }

@@ -1,7 +1,7 @@
 /**
  * Every limit of the NBD server, with its default. Milliseconds, bytes and counts; all of them may be configured.
- * The most memory that clients can tie up is `connections` × (`bytesInFlight` + one chunk of the socket), and
- * `spareBytes` are kept besides.
+ * The most memory that clients can tie up is `connections` × (3 × `bytesInFlight` + one chunk of the socket): what is
+ * under way, with read buffers that are rounded up to a power of two, and what waits. `spareBytes` are kept besides.
  */
 export interface NbdLimits {
   /** Clients of one server at a time; more are turned away. */
@@ -16,8 +16,13 @@ export interface NbdLimits {
   readonly options: number;
   /** Data of one request, as told to clients. What most of them assume when they are not told. */
   readonly maxPayload: number;
-  /** Requests of one connection that are carried out at a time. A client that has more is not read from. */
+  /** Requests of one connection that are carried out at a time. */
   readonly requests: number;
+  /**
+   * Requests that may wait besides, with data of at most `bytesInFlight`. A client that has more is not read from, and
+   * then nobody sees it leave; so this is more than what clients usually have under way.
+   */
+  readonly waitingRequests: number;
   /** Data of those requests; at least `maxPayload`, so that each fits once it is alone. */
   readonly bytesInFlight: number;
   /** A structured read is answered in chunks of at most this. */
@@ -36,6 +41,7 @@ export const DEFAULT_NBD_LIMITS: NbdLimits = {
   options: 1000,
   maxPayload: 32 * 1024 * 1024,
   requests: 128,
+  waitingRequests: 1024,
   bytesInFlight: 32 * 1024 * 1024,
   readChunk: 2 * 1024 * 1024,
   spareBytes: 32 * 1024 * 1024,

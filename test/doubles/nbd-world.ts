@@ -148,7 +148,9 @@ export class NbdClient {
   readonly env: MemoryEnv;
   readonly transport: MemoryTransport;
   /** What came and was not looked at. */
-  #received = new Uint8Array(0);
+  #received: Uint8Array = new Uint8Array(0);
+  /** What comes is thrown away. */
+  deaf = false;
   closed = false;
   ended = false;
   structured = false;
@@ -163,7 +165,8 @@ export class NbdClient {
     this.transport = transport;
     transport.start({
       data: (chunk) => {
-        this.#received = Uint8Array.from([...this.#received, ...chunk]);
+        if (this.deaf) return;
+        this.#received = concat([this.#received, chunk]);
         if (this.#transmitting) this.#replies();
       },
       end: () => (this.ended = true),

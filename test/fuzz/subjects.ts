@@ -21,6 +21,7 @@ import { CommonHeader, Fes, Flag, PDUS, ProtocolFault, Receiver, crc32c } from '
 import type { Role } from '../../src/pdu/pdus.ts';
 import { STRUCTURES } from '../layout/structures.ts';
 import { CAPTURES, captured, connections, type CapturedPdu } from '../vectors/vectors.ts';
+import { fuzzNbd } from './nbd.ts';
 import { mutate, pieces, type Dice } from './random.ts';
 import { fuzzTarget } from './target.ts';
 
@@ -387,4 +388,5 @@ export const SUBJECTS: readonly Subject[] = [
   conversation,
   captures,
   { name: 'target', run: fuzzTarget },
+  { name: 'nbd', run: fuzzNbd },
 ];

@@ -17,6 +17,7 @@ import {
   uuid,
   uuidBytes,
 } from '../../src/layout/field.ts';
+import { n16, n32, n53, n64 } from '../../src/layout/network.ts';
 import { struct, viewOf } from '../../src/layout/struct.ts';
 import { MODULES, STRUCTURES } from './structures.ts';
 
@@ -104,6 +105,33 @@ t.test('64 and 128 bits: exact, and refused when they do not fit', (t) => {
   t.end();
 });
 
+t.test('numbers in network byte order: get, set, limits', (t) => {
+  const S = struct('S', 24, {
+    a: [0, n16('a')],
+    b: [2, n32('b')],
+    rsvd6: [6, reserved(2)],
+    n: [8, n53('n')],
+    k: [16, n64('k')],
+  });
+  const made = S.bytes({ a: 0x0102, b: 0x03040506, n: 2 ** 40 + 7, k: 0x0102030405060708n });
+  t.equal(
+    Buffer.from(made).toString('hex'),
+    '0102' + '03040506' + '0000' + '0000010000000007' + '0102030405060708',
+  );
+  const view = viewOf(made);
+  t.strictSame([S.a.get(view, 0), S.b.get(view, 0), S.n.get(view, 0)], [0x0102, 0x03040506, 2 ** 40 + 7]);
+  for (const n of [0, 0xffffffff, 0x100000000, Number.MAX_SAFE_INTEGER]) {
+    S.n.set(view, 0, n);
+    t.strictSame([S.n.get(view, 0), S.n.decode(view, 0)], [n, n]);
+  }
+  S.encode({ n: 2n ** 53n, k: 2n ** 64n - 1n }, view);
+  t.equal(S.n.get(view, 0), Infinity, 'more than any limit');
+  t.same(S.decode(view).n, 2n ** 53n);
+  for (const bad of [{ a: 65536 }, { b: -1 }, { n: 2 ** 53 }, { n: -1n }, { k: 2n ** 64n }])
+    t.throws(() => S.bytes(bad), RangeError);
+  t.end();
+});
+
 t.test('bits: accessors, the word, and what no range names', (t) => {
   const S = struct('S', 8, {
     a: [0, bits8({ low: [0, 3], top: [7] })],
@@ -169,7 +197,7 @@ t.test('arrays and nested structures', (t) => {
 });
 
 t.test('every file with tables is in the list', (t) => {
-  const found = ['pdu', 'nvme'].flatMap((folder) => {
+  const found = ['pdu', 'nvme', 'nbd'].flatMap((folder) => {
     const url = new URL(`../../src/${folder}/`, import.meta.url);
     return readdirSync(url)
       .filter((file) => file.endsWith('.ts') && /= struct\(/.test(readFileSync(new URL(file, url), 'utf8')))

@@ -1,5 +1,6 @@
 /** Every structure table of the project, found by importing the modules that export them. */
 import * as pdus from '../../src/pdu/pdus.ts';
+import * as nbd from '../../src/nbd/protocol.ts';
 import * as anaLog from '../../src/nvme/ana-log.ts';
 import * as cqe from '../../src/nvme/cqe.ts';
 import * as discovery from '../../src/nvme/discovery.ts';
@@ -23,6 +24,7 @@ const isStruct = (value: unknown): value is AnyStruct =>
 /** The files that hold tables; a test compares them with the folder. */
 export const MODULES: Record<string, object> = {
   'pdu/pdus.ts': pdus,
+  'nbd/protocol.ts': nbd,
   'nvme/ana-log.ts': anaLog,
   'nvme/cqe.ts': cqe,
   'nvme/discovery.ts': discovery,
