@@ -236,8 +236,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: TARGET_QUEUE,
-        from: 'if (!writeBudget.take(command.length, this)) return;',
-        to: 'if (writeBudget.limit < command.length) return;',
+        from: 'if (!writeBudget.take(length, this)) return;',
+        to: 'if (writeBudget.limit < length) return;',
       },
     ],
   },
