@@ -579,24 +579,6 @@ t.test(
   },
 );
 
-t.test('QUIESCE.11 an ANA log is read only once the controller is live', (t) => {
-  const { world, controller } = up();
-  const states: string[] = [];
-  world.fake.script = ({ name }) => {
-    if (name === 'Get Log Page 12') states.push(controller.state.now);
-    return false;
-  };
-  world.fake.identify = { cmic: { multipleControllers: 1, ana: 1 }, nanagrpid: 1, anagrpmax: 1, anatt: 10 };
-  lose(world);
-  world.advance(10_000);
-  t.ok(
-    states.every((state) => state === 'live'),
-    states.join(),
-  );
-  stop(t, world);
-  t.end();
-});
-
 t.test(
   'QUIESCE.13 error recovery: 370h for what was never sent, 371h for what may have been, each once',
   (t) => {
