@@ -46,7 +46,12 @@ function counting(net: Net): { net: Net; calls: () => number } {
           if (transport !== undefined)
             for (const name of ['write', 'pause', 'resume', 'end', 'close', 'reset'] as const) {
               const call = (transport[name] as (...rest: unknown[]) => void).bind(transport);
-              Object.assign(transport, { [name]: (...rest: unknown[]) => (calls++, call(...rest)) });
+              Object.assign(transport, {
+                [name]: (...rest: unknown[]) => {
+                  calls++;
+                  call(...rest);
+                },
+              });
             }
           done(error, transport);
         });
