@@ -9,7 +9,7 @@ import { IDENTIFY_SIZE } from '../nvme/identify.ts';
 import { DNR, Status } from '../nvme/status.ts';
 import { findFeature } from './features.ts';
 import type { Command } from './command.ts';
-import type { Handler } from './handler.ts';
+import { LATER, type Handler } from './handler.ts';
 import { identify } from './identify.ts';
 import { IO } from './io.ts';
 import { namespaceAttachment } from './namespace-attachment.ts';
@@ -39,7 +39,7 @@ const getLogPage: Handler = {
       command.complete(Status.InvalidField | DNR);
       return;
     }
-    if (!retains(command)) {
+    if (page.once === true || !retains(command)) {
       page.read?.(controller);
       controller.asyncEvents.logRead(lid);
     }
@@ -83,7 +83,7 @@ function checkFeature(command: Command): number {
   if (feature === undefined) return Status.InvalidField | DNR;
   const { nsid, opcode } = command;
   const all = nsid === BROADCAST_NSID;
-  const exists = controller.subsystem.namespaces.has(nsid);
+  const exists = controller.attachments.has(nsid);
   if (feature.perNamespace)
     return exists || (all && opcode === AdminOpcode.SetFeatures) ? 0 : Status.InvalidNamespace | DNR;
   if (nsid === 0 || all) return 0;
@@ -105,10 +105,10 @@ const setFeatures: Handler = {
   execute(command) {
     const controller = command.queue.controller!;
     const feature = findFeature(controller, SetFeatures.fid.get(command.view, 0));
-    command.complete(
+    const status =
       feature?.set?.(controller, SetFeatures.cdw11.get(command.view, 0), command) ??
-        Status.FeatureNotChangeable | DNR,
-    );
+      Status.FeatureNotChangeable | DNR;
+    if (status !== LATER) command.complete(status);
   },
 };
 
@@ -136,7 +136,7 @@ const getFeatures: Handler = {
     }
     command.dw0 =
       select === FeatureSelect.Current
-        ? feature.get(controller, GetFeatures.cdw11.get(command.view, 0))
+        ? feature.get(controller, GetFeatures.cdw11.get(command.view, 0), command)
         : feature.initial;
     if (feature.getData) command.respond(feature.getData(controller));
     else command.complete(0);

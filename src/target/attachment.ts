@@ -9,12 +9,6 @@ import { assert } from '../runtime/assert.ts';
 import type { Controller } from './controller.ts';
 import type { Namespace, Owner } from './namespace.ts';
 
-/** Statuses with which a reservation refuses reads and writes of one controller; 0: it does not. */
-export interface ReservationGates {
-  readonly read: number;
-  readonly write: number;
-}
-
 export class Attachment {
   readonly controller: Controller;
   readonly namespace: Namespace;
@@ -23,6 +17,8 @@ export class Attachment {
   /** The same for commands that read, and for those that write; each takes in `refusal`. */
   readRefusal = 0;
   writeRefusal = 0;
+  /** Flush, and hints: a reservation counts them among the writes, write protection does not. */
+  flushRefusal = 0;
   #over = false;
 
   constructor(controller: Controller, namespace: Namespace) {
@@ -40,19 +36,23 @@ export class Attachment {
   update(): void {
     if (this.#over) return;
     const { controller, namespace } = this;
-    const reservation = namespace.reservation?.gates(controller);
+    const reservation = namespace.reservations.gates(controller);
     this.refusal = namespace.usable ? this.anaRefusal : Status.InternalPathError;
-    this.readRefusal = this.refusal || (reservation?.read ?? 0);
+    this.readRefusal = this.refusal || reservation.read;
     const protectedNow = namespace.writeProtected ? Status.NamespaceWriteProtected | DNR : 0;
-    this.writeRefusal = this.refusal || protectedNow || (reservation?.write ?? 0);
+    this.writeRefusal = this.refusal || protectedNow || reservation.write;
+    this.flushRefusal = this.refusal || reservation.write;
   }
 
   /** For tests and the simulator: the gates are what `update` would compute. */
   invariants(): void {
-    const { refusal, readRefusal, writeRefusal } = this;
+    const { refusal, readRefusal, writeRefusal, flushRefusal } = this;
     this.update();
     assert(
-      refusal === this.refusal && readRefusal === this.readRefusal && writeRefusal === this.writeRefusal,
+      refusal === this.refusal &&
+        readRefusal === this.readRefusal &&
+        writeRefusal === this.writeRefusal &&
+        flushRefusal === this.flushRefusal,
       `the gates of namespace ${this.namespace.nsid} for controller ${this.controller.cntlid} are up to date`,
     );
   }
@@ -60,7 +60,7 @@ export class Attachment {
   /** Detached, or the namespace is gone: commands that have been taken and not started learn it from here (LIFE.6). */
   end(): void {
     this.#over = true;
-    this.refusal = this.readRefusal = this.writeRefusal = Status.InvalidNamespace | DNR;
+    this.refusal = this.readRefusal = this.writeRefusal = this.flushRefusal = Status.InvalidNamespace | DNR;
   }
 }
 

@@ -49,12 +49,14 @@ export const writeCache = (command: Command): boolean => command.queue.controlle
 /** Hands the operation to the namespace's volume; `finish` answers. The gates may have closed since it was checked. */
 export function submit(command: Command): void {
   const { op, attachment } = command;
-  const refused =
+  const gate =
     op.kind === 'read'
       ? attachment!.readRefusal
       : op.kind === 'flush'
-        ? attachment!.refusal
+        ? attachment!.flushRefusal
         : attachment!.writeRefusal;
+  // Of several steps, those that come after an Abort or a Preempt are not done.
+  const refused = command.problem || gate;
   if (refused === 0) command.volume!.submit(op);
   else command.complete(refused);
 }
@@ -183,7 +185,7 @@ export const write: Handler = {
 export const flush: Handler = {
   name: 'Flush',
   transfer: 'none',
-  check: namespace,
+  check: (command) => namespace(command) || command.attachment!.flushRefusal,
   execute(command) {
     command.op.kind = 'flush';
     submit(command);
@@ -218,7 +220,9 @@ export const datasetManagement: Handler = {
     const status = namespace(command);
     if (status !== 0) return status;
     command.length = DatasetManagement.nr.get(command.view, 0) * DsmRange.size;
-    return DatasetManagement.cdw11.ad.get(command.view, 0) === 1 ? writable(command) : 0;
+    if (DatasetManagement.cdw11.ad.get(command.view, 0) === 1) return writable(command);
+    // Hints write nothing, but a reservation counts every Dataset Management among the writes.
+    return command.attachment!.flushRefusal;
   },
   execute(command) {
     const ranges = viewOf(command.data());

@@ -74,6 +74,8 @@ export class Command implements OperationOwner, Sent {
   counted = false;
   /** For commands that take several steps. */
   step = 0;
+  /** Told once when nothing of it executes any more. */
+  whenOver: (() => void) | undefined = undefined;
   /** Compare: what the host sent, while the operation reads. */
   expected: readonly Uint8Array[] | undefined = undefined;
 

@@ -19,6 +19,7 @@ import { ChangedNamespaces } from './changed-namespaces.ts';
 import { flushThen } from './namespace.ts';
 import type { Port } from './port.ts';
 import type { Queue } from './queue.ts';
+import { ReservationLog } from './reservation-log.ts';
 import type { Subsystem } from './subsystem.ts';
 
 const STATES = {
@@ -64,6 +65,7 @@ export class Controller {
   readonly features: FeatureValues;
   readonly asyncEvents: AsyncEvents;
   readonly changedNamespaces = new ChangedNamespaces();
+  readonly reservationLog = new ReservationLog();
   readonly errors = new ErrorLog();
   /** Some command came since the keep-alive timer was last looked at. */
   traffic = false;
@@ -221,6 +223,7 @@ export class Controller {
     this.ioQueues.clear();
     this.asyncEvents.abortAll(Status.AbortedSqDeletion);
     this.changedNamespaces.clear();
+    this.reservationLog.reset();
     this.features.reset();
   }
 
@@ -281,6 +284,13 @@ export class Controller {
 
   discoveryChanged(): void {
     if (this.discovery && this.ready) this.#raise(EventEnable.discoveryLog, Event.DiscoveryLogChange);
+  }
+
+  /** A notification of `type` (`ReservationLogType`) about an attached namespace, unless its mask says no. */
+  reservationNotice(nsid: number, type: number): void {
+    if (!this.ready || ((this.features.reservationMasks.get(nsid) ?? 0) & (1 << type)) !== 0) return;
+    this.reservationLog.add(type, nsid);
+    this.asyncEvents.raise(Event.ReservationLogAvailable);
   }
 
   #raise(enable: number, event: AsyncEvent): void {

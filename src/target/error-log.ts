@@ -21,7 +21,7 @@ export class ErrorLog {
       sqid: command.queue.qid,
       cid: command.cid,
       stsfld: (status << 1) & 0xffff,
-      lba: command.namespace !== undefined && Number.isFinite(slba) ? slba : 0,
+      lba: command.volume !== undefined && Number.isFinite(slba) ? slba : 0,
       nsid: command.namespace?.nsid ?? 0,
       trtype: Trtype.Tcp,
       opc: command.opcode,

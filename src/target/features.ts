@@ -6,6 +6,7 @@ import { DNR, Status } from '../nvme/status.ts';
 import type { Command } from './command.ts';
 import type { Controller } from './controller.ts';
 import { grantedKato } from './limits.ts';
+import { reservationMask, reservationPersistence } from './reservation-features.ts';
 
 /** Bits of Asynchronous Event Configuration, the same as in OAES. */
 export const EventEnable = {
@@ -30,13 +31,15 @@ export class FeatureValues {
   timestamp: { readonly set: number; readonly at: number } | undefined = undefined;
   /** Dwords that are kept and mean nothing to a file: arbitration, thresholds, … */
   readonly kept = new Map<number, number>();
+  /** Reservation Notification Mask by NSID: a bit per `ReservationLogType`. */
+  readonly reservationMasks = new Map<number, number>();
 
   constructor(mostIoQueues: number, kato: number) {
     this.#mostIoQueues = this.ioQueues = mostIoQueues;
     this.kato = kato;
   }
 
-  /** A controller reset; KATO is the association's and stays. */
+  /** A controller reset; KATO is the association's and stays, as do the reservation masks (Base 2.1, figure 385). */
   reset(): void {
     this.ioQueues = this.#mostIoQueues;
     this.asyncEvents = 0;
@@ -45,7 +48,7 @@ export class FeatureValues {
   }
 }
 
-interface Feature {
+export interface Feature {
   /** Discovery controllers have it too. */
   readonly discovery?: true;
   readonly perNamespace?: true;
@@ -53,10 +56,10 @@ interface Feature {
   readonly gives?: number;
   readonly takes?: number;
   /** Dword 0 of Get Features; `cdw11` selects where there are several values. */
-  get(controller: Controller, cdw11: number): number;
+  get(controller: Controller, cdw11: number, command: Command): number;
   readonly initial: number;
   getData?(controller: Controller): Uint8Array;
-  /** Gives the status. Without it the feature cannot be changed. */
+  /** Gives the status, or `LATER` when it answers the command itself. Without it the feature cannot be changed. */
   set?(controller: Controller, cdw11: number, command: Command): number;
 }
 
@@ -191,6 +194,8 @@ export const FEATURES: ReadonlyMap<number, Feature> = new Map<number, Feature>([
       set: () => Status.CommandSequenceError | DNR,
     },
   ],
+  [FeatureId.ReservationMask, reservationMask],
+  [FeatureId.ReservationPersistence, reservationPersistence],
 ]);
 
 function dword(value: number): DataView {

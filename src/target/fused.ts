@@ -79,8 +79,8 @@ const fusedCompare: Handler = {
       return;
     }
     const { second } = pair;
-    // The gate may have closed since it was checked.
-    const refused = second.attachment!.writeRefusal;
+    // The gate may have closed since it was checked, or somebody preempted us.
+    const refused = second.problem || second.attachment!.writeRefusal;
     if (refused !== 0) {
       first.volume!.release(op);
       end(first, refused);

@@ -4,6 +4,9 @@
  */
 import type { Command } from './command.ts';
 
+/** Instead of a status: the command is answered when what it changed is kept. */
+export const LATER = -1;
+
 export interface Handler {
   readonly name: string;
   /** `in`: the host sends data, `out`: it gets data. */
@@ -13,6 +16,8 @@ export interface Handler {
   /** Gives the status to refuse it with, or 0; sets `command.length`, and what `execute` needs. */
   check(command: Command): number;
   execute(command: Command): void;
+  /** It is parked, and nobody waits for it any more: false if it cannot be forgotten. */
+  forget?(command: Command): boolean;
   /** The storage operation is over. Only where `execute` submits one. */
   done?(command: Command): void;
 }

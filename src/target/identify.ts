@@ -38,6 +38,8 @@ export const FIRMWARE = '0.1.0';
 const BROADCAST_NSID = 0xffffffff;
 /** MPSMIN is 4 KiB; sizes such as MDTS are powers of two of it. */
 const PAGE = 4096;
+/** RESCAP: persistence through power loss, all six types, and IEKEY as since NVMe 1.3. */
+const RESERVATION_CAPABILITIES = 0xff;
 
 /** MDTS and VSL. */
 const mdts = (limits: Limits): number => Math.log2(limits.maxTransfer / PAGE);
@@ -124,6 +126,7 @@ function identifyIoController(view: DataView, controller: Controller): void {
   oncs.writeZeroes.set(view, 0, 1);
   oncs.saveSelect.set(view, 0, 1);
   oncs.timestamp.set(view, 0, 1);
+  oncs.reservations.set(view, 0, 1);
   vwc.present.set(view, 0, 1);
   // Flush with NSID FFFFFFFFh is not supported.
   vwc.broadcast.set(view, 0, 2);
@@ -211,6 +214,7 @@ function identifyNamespace(namespace: Namespace, controller: Controller): Uint8A
   IdNamespace.mssrl.set(view, 0, mssrl);
   IdNamespace.mcl.set(view, 0, mcl);
   IdNamespace.msrc.set(view, 0, limits.copyRanges);
+  view.setUint8(IdNamespace.rescap.offset, RESERVATION_CAPABILITIES);
   // LBAF0: LBADS is its third byte.
   view.setUint8(IdNamespace.lbaf.offset + 2, Math.log2(namespace.blockSize));
   return made;
@@ -221,6 +225,7 @@ function identifyIndependent(namespace: Namespace): Uint8Array {
   const view = viewOf(made);
   IndependentIdNamespace.nmic.shared.set(view, 0, namespace.shared ? 1 : 0);
   IndependentIdNamespace.nsattr.writeProtected.set(view, 0, namespace.writeProtected ? 1 : 0);
+  view.setUint8(IndependentIdNamespace.rescap.offset, RESERVATION_CAPABILITIES);
   IndependentIdNamespace.nstat.ready.set(view, 0, namespace.usable ? 1 : 0);
   return made;
 }

@@ -4,6 +4,12 @@ import { compare, datasetManagement, flush, read, verify, write, writeZeroes } f
 import { cancel } from './cancel.ts';
 import { copy } from './copy.ts';
 import type { Handler } from './handler.ts';
+import {
+  reservationAcquire,
+  reservationRegister,
+  reservationRelease,
+  reservationReport,
+} from './reservation-commands.ts';
 
 export const IO: ReadonlyMap<number, Handler> = new Map([
   [IoOpcode.Flush, flush],
@@ -13,6 +19,10 @@ export const IO: ReadonlyMap<number, Handler> = new Map([
   [IoOpcode.WriteZeroes, writeZeroes],
   [IoOpcode.DatasetManagement, datasetManagement],
   [IoOpcode.Verify, verify],
+  [IoOpcode.ReservationRegister, reservationRegister],
+  [IoOpcode.ReservationReport, reservationReport],
+  [IoOpcode.ReservationAcquire, reservationAcquire],
+  [IoOpcode.ReservationRelease, reservationRelease],
   [IoOpcode.Cancel, cancel],
   [IoOpcode.Copy, copy],
 ]);

@@ -55,6 +55,10 @@ export interface Limits {
   readonly subsystems: number;
   readonly ports: number;
   readonly referrals: number;
+  /** Hosts that may be registered with one namespace for reservations. */
+  readonly registrants: number;
+  /** Reservation commands that may wait for their turn on one namespace. */
+  readonly reservationCommands: number;
 }
 
 /** ANA Transition Time (ANATT), seconds: hosts wait that long for the "change" state to end. */
@@ -100,6 +104,8 @@ export const DEFAULT_LIMITS: Limits = {
   subsystems: 4096,
   ports: 256,
   referrals: 256,
+  registrants: 256,
+  reservationCommands: 256,
 };
 
 /** Why the limits cannot be kept or told to a host; undefined: they can. */
@@ -137,6 +143,8 @@ export function limitsProblem(limits: Limits): string | undefined {
     whole('subsystems', 1, 65_536) ??
     whole('ports', 1, 65_535) ??
     whole('referrals', 0, 65_535) ??
+    whole('registrants', 1, 65_535) ??
+    whole('reservationCommands', 1, 65_535) ??
     anaLogProblem(limits)
   );
 }

@@ -23,6 +23,8 @@ interface LogPage {
   build?(controller: Controller, command: Command): Uint8Array;
   /** Instead of `build`, for what may be long: `length` bytes from `offset`, fewer at the end; undefined: it ends before. */
   piece?(controller: Controller, command: Command, offset: number, length: number): Uint8Array | undefined;
+  /** Each page can be read once, whatever RAE says. */
+  readonly once?: true;
   /** The host has read it, and not asked to retain the event (RAE). */
   read?(controller: Controller): void;
 }
@@ -67,6 +69,17 @@ export function logPages(tables: () => CommandTables): ReadonlyMap<number, LogPa
         build: ({ changedNamespaces }) => changedNamespaces.encode(),
         read({ changedNamespaces }) {
           changedNamespaces.clear();
+        },
+      },
+    ],
+    [
+      LogId.Reservation,
+      {
+        on: 'io',
+        once: true,
+        build: ({ reservationLog }) => reservationLog.encode(),
+        read({ reservationLog }) {
+          reservationLog.read();
         },
       },
     ],

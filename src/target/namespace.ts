@@ -9,9 +9,10 @@ import { machine } from '../runtime/machine.ts';
 import { Operation, type OperationKind } from '../storage/operation.ts';
 import type { Volume, VolumeCounters } from '../storage/volume.ts';
 import { DNR, Status } from '../nvme/status.ts';
-import type { Attachment, ReservationGates } from './attachment.ts';
-import type { Controller } from './controller.ts';
+import type { Attachment } from './attachment.ts';
 import type { NamespaceFacts } from './facts.ts';
+import { reservationPlace } from './reservation-place.ts';
+import { Reservations } from './reservations.ts';
 import type { Subsystem } from './subsystem.ts';
 
 /** What stays the same over restarts (LIFE.10). */
@@ -40,11 +41,6 @@ export interface NamespaceSettings extends NamespaceIdentity {
 export interface Owner {
   readonly hostnqn: string;
   readonly hostid: string;
-}
-
-/** What a reservation says to each controller. */
-export interface ReservationHolder {
-  gates(controller: Controller): ReservationGates;
 }
 
 const STATES = {
@@ -76,7 +72,7 @@ export class Namespace {
   ownerSaved = true;
   /** All parts, each with its owner's shape. */
   readonly facts: NamespaceFacts;
-  reservation: ReservationHolder | undefined = undefined;
+  readonly reservations: Reservations;
   /** Absent while it is disabled. */
   volume: Volume | undefined;
   #blocks: number;
@@ -102,6 +98,7 @@ export class Namespace {
     this.facts = { ...settings.facts };
     this.owner = ownerOf(this.facts.owner);
     this.state = machine(env, `namespace ${this.nsid} of ${subsystem.nqn}`, STATES, 'enabled');
+    this.reservations = new Reservations(reservationPlace(this), this.facts.reservation);
     this.volume = volume;
     this.#blocks = volume.blocks;
     this.#file = volume;
@@ -245,6 +242,7 @@ export class Namespace {
   /** For tests and the simulator, after an event. */
   invariants(): void {
     this.volume?.invariants();
+    this.reservations.invariants();
     this.#leaving?.invariants();
     assert((this.volume !== undefined) === this.state.is('enabled'), 'an enabled namespace has a volume');
     assert(this.shared || this.attachments.size <= 1, 'a private namespace has one controller');

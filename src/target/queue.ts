@@ -19,6 +19,7 @@ import type { Handler } from './handler.ts';
 import { IO } from './io.ts';
 import { Fifo } from '../runtime/fifo.ts';
 import type { Volume } from '../storage/volume.ts';
+import type { Namespace } from './namespace.ts';
 import type { Waiter } from './budget.ts';
 
 const SUCCESS_LAST = Flag.last | Flag.success;
@@ -327,7 +328,9 @@ export class Queue implements Waiter {
   // ---- what the host gets
 
   /** Answers the command with `status`, and its data when that is 0. */
-  complete(command: Command, status: number): void {
+  complete(command: Command, given: number): void {
+    // What was stopped half-way says why.
+    const status = given === Status.AbortRequested && command.problem !== 0 ? command.problem : given;
     assert(
       command.phase !== 'free' && command.phase !== 'sending',
       `command ${command.cid} of queue ${this.qid} completed twice`,
@@ -350,6 +353,7 @@ export class Queue implements Waiter {
       this.connection.sender.notify(command);
     }
     if (pair !== undefined) this.#endOther(pair, command);
+    tellOver(command);
     this.pump();
     this.connection.settle();
   }
@@ -424,22 +428,32 @@ export class Queue implements Waiter {
     this.#granting.clear();
     this.connection.target.writeBudget.forget(this);
     this.#reading.clear();
-    const withStorage = new Map<Volume, Command[]>();
     for (const command of this.#slots) {
       if (command.phase === 'free' || command.phase === 'sending') continue;
       if (command.phase !== 'executing' || command.parked) this.#abandon(command);
-      else if (command.volume !== undefined) {
-        const { volume } = command;
-        const commands = withStorage.get(volume);
-        if (commands === undefined) withStorage.set(volume, [command]);
-        else commands.push(command);
-      }
     }
-    // All at once: one that goes must not start another that is about to.
-    for (const [volume, commands] of withStorage) {
-      const dropped = new Set(volume.cancelAll(commands.map(({ op }) => op)));
-      for (const command of commands) if (dropped.has(command.op)) this.#abandon(command);
+    for (const command of this.#cancelAll(this.#slots)) this.#abandon(command);
+  }
+
+  /**
+   * Takes from storage what it has not begun of these commands, and gives those that it gave up. All at once: one that
+   * goes must not start another that is about to.
+   */
+  #cancelAll(commands: readonly Command[]): Command[] {
+    const withStorage = new Map<Volume, Command[]>();
+    for (const command of commands) {
+      const { volume, phase, parked } = command;
+      if (phase !== 'executing' || parked || volume === undefined) continue;
+      const together = withStorage.get(volume);
+      if (together === undefined) withStorage.set(volume, [command]);
+      else together.push(command);
     }
+    const gone: Command[] = [];
+    for (const [volume, together] of withStorage) {
+      const dropped = new Set(volume.cancelAll(together.map(({ op }) => op)));
+      gone.push(...together.filter(({ op }) => dropped.has(op)));
+    }
+    return gone;
   }
 
   /** Forgets a command that nobody else holds, without an answer. */
@@ -447,8 +461,10 @@ export class Queue implements Waiter {
     if (command.phase === 'executing') this.executing--;
     this.outstanding--;
     command.pair?.part();
+    if (command.parked) command.handler?.forget?.(command);
     if (command.reserved > 0) this.#giveBack(command);
     this.#release(command);
+    tellOver(command);
   }
 
   /**
@@ -477,6 +493,26 @@ export class Queue implements Waiter {
     return { now, later };
   }
 
+  /**
+   * Preempt and Abort: commands on the namespace end with its status now, or when data is here that is on its way.
+   * `wait` is called for each that storage does not give up, and what it gives when that one is over: nothing waits for
+   * a host.
+   */
+  preempt(namespace: Namespace, wait: () => () => void): void {
+    const status = Status.AbortedPreempt;
+    // Reservation commands have no volume: they have a line of their own.
+    const meant = this.#slots.filter(
+      ({ phase, namespace: its, volume }) =>
+        phase !== 'free' && phase !== 'sending' && its === namespace && volume !== undefined,
+    );
+    for (const command of meant) command.problem ||= status;
+    for (const command of this.#cancelAll(meant))
+      if (command.phase === 'executing') this.complete(command, status);
+    for (const command of meant)
+      if (command.phase !== 'free' && command.phase !== 'sending' && !this.#stop(command, status))
+        if (command.phase === 'executing') command.whenOver = wait();
+  }
+
   /** Ends a command with `status` now, or when its data is here; true: now. False too when it is too late. */
   #stop(command: Command, status: number): boolean {
     if (command.phase === 'granting') this.#ungrant(command);
@@ -493,7 +529,10 @@ export class Queue implements Waiter {
 
   /** Nothing of it is under way: it waits for the socket, or for the other command of its pair. */
   #unpark(command: Command): boolean {
-    return command.parked && (this.#reading.remove(command) || this.#inPair(command));
+    return (
+      command.parked &&
+      (this.#reading.remove(command) || this.#inPair(command) || command.handler?.forget?.(command) === true)
+    );
   }
 
   #inPair({ pair }: Command): boolean {
@@ -547,6 +586,14 @@ export class Queue implements Waiter {
     );
     assert(granted === this.granted, `queue ${this.qid}: ${granted} bytes granted, counted ${this.granted}`);
   }
+}
+
+/** Nothing of the command is with storage any more. */
+function tellOver(command: Command): void {
+  const { whenOver } = command;
+  if (whenOver === undefined) return;
+  command.whenOver = undefined;
+  whenOver();
 }
 
 /** Keeps `length` bytes from `offset` of the gathered parts. */

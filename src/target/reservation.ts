@@ -102,7 +102,7 @@ export function transition(
     case 'clear':
       return clear(state, hostid, action);
     case 'persist':
-      return changed({ ...state, ptpl: action.ptpl });
+      return changed(action.ptpl === state.ptpl ? state : { ...state, ptpl: action.ptpl });
   }
 }
 

@@ -4,11 +4,11 @@
  *
  *     idle → saving (with PTPL) → aborting (Preempt and Abort) → idle
  */
-import { statusName, DNR, Status } from '../nvme/status.ts';
-import type { IoError } from '../runtime/ports.ts';
+import { reservationTypeName } from '../nvme/reservation.ts';
+import { DNR, Status, statusName } from '../nvme/status.ts';
 import { assert } from '../runtime/assert.ts';
 import { machine, type Machine } from '../runtime/machine.ts';
-import type { Env, IoDone } from '../runtime/ports.ts';
+import type { Env, IoDone, IoError } from '../runtime/ports.ts';
 import { factsOf, fromFacts, type ReservationFacts } from './reservation-facts.ts';
 import {
   gates,
@@ -33,6 +33,8 @@ const STATES = {
 export interface ReservationPlace {
   readonly env: Pick<Env, 'clock' | 'trace'>;
   readonly name: string;
+  /** It is taken out of its subsystem: nothing is kept of it any more. */
+  readonly removed: boolean;
   /** Registrants, and commands that wait in line. */
   readonly limits: { readonly registrants: number; readonly reservationCommands: number };
   /** Keeps the facts; undefined: forgets them. */
@@ -115,6 +117,10 @@ export class Reservations {
   }
 
   #run(request: ReservationRequest): void {
+    if (this.#place.removed) {
+      request.done(Status.InvalidNamespace | DNR);
+      return;
+    }
     const before = this.#state;
     const { hostid, action } = request;
     const outcome = transition(before, hostid, action, this.#place.limits.registrants);
@@ -136,6 +142,7 @@ export class Reservations {
 
   #apply(request: ReservationRequest, { state, notices, abort }: Outcome): void {
     this.#state = state;
+    this.#log(request);
     this.#place.changed();
     for (const notice of notices) this.#place.notify(notice);
     if (abort.length === 0) {
@@ -146,6 +153,20 @@ export class Reservations {
     this.#place.abort(new Set(abort), () => {
       this.#end(request, 0);
     });
+  }
+
+  /** Preempt and Clear take something from others, who will ask what became of it. */
+  #log({ hostid, action }: ReservationRequest): void {
+    const { trace } = this.#place.env;
+    const level = action.name === 'preempt' || action.name === 'clear' ? 'info' : 'debug';
+    if (level === 'info' || trace.debug)
+      trace.event(level, 'reservation changed', {
+        of: this.#place.name,
+        by: hostid,
+        action: action.name,
+        now: reservationTypeName(this.#state.rtype),
+        registrants: this.#state.registrants.size,
+      });
   }
 
   /** What cannot be kept does not happen. What the store has meanwhile is replaced by the next that is kept. */
