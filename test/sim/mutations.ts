@@ -210,12 +210,13 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: TARGET_QUEUE,
-        from: `if (dropped.has(command.op)) this.#abandon(command);`,
-        to: `if (dropped.has(command.op)) this.#abandon(command);
-        else {
-          command.parked = true;
-          this.executing--;
-        }`,
+        from: `for (const command of this.#cancelAll(this.#slots)) this.#abandon(command);`,
+        to: `for (const command of this.#cancelAll(this.#slots)) this.#abandon(command);
+    for (const command of this.#slots)
+      if (command.phase === 'executing' && command.volume !== undefined) {
+        command.parked = true;
+        this.executing--;
+      }`,
       },
     ],
   },
