@@ -69,7 +69,7 @@ export class Association implements ConnectionOwner {
   /** Setup waits for it. */
   onReady: ((connection: Connection) => void) | undefined = undefined;
   #aborts = 0;
-  readonly #waiters = new Set<() => void>();
+  readonly #waiters = new Set<(proved: boolean) => void>();
   #timer: Timer | undefined = undefined;
 
   constructor(controller: Controller, id: number, remote: RemotePort) {
@@ -232,12 +232,17 @@ export class Association implements ConnectionOwner {
     return said || this.env.clock.now() >= this.deadAt;
   }
 
+  /** It is over, and nothing will ever prove that it is dead on the target. */
+  get hopeless(): boolean {
+    return this.over && !this.dead && this.deadAt === Infinity;
+  }
+
   /**
-   * Calls `fn` once the association is known to be dead on the target, in a turn of its own; never, where nothing can
-   * tell. Gives a function that takes the call back.
+   * Calls `fn` in a turn of its own: `proved`, once the association is known to be dead on the target; else once it is
+   * over and nothing can tell. Gives a function that takes the call back.
    */
-  whenDead(fn: () => void): () => void {
-    const waiter = (): void => fn();
+  whenDead(fn: (proved: boolean) => void): () => void {
+    const waiter = (proved: boolean): void => fn(proved);
     this.#waiters.add(waiter);
     this.#watch();
     return () => {
@@ -250,20 +255,20 @@ export class Association implements ConnectionOwner {
 
   #watch(): void {
     if (!this.over || this.#waiters.size === 0 || this.#timer !== undefined) return;
-    const ms = this.dead ? 0 : this.deadAt - this.env.clock.now();
-    if (ms === Infinity) return;
+    const ms = this.dead || this.hopeless ? 0 : this.deadAt - this.env.clock.now();
     this.#timer = this.env.clock.timer(
       `${this.name}: association ${this.id} is dead on the target`,
       Math.min(ms, LONGEST),
       () => {
         this.#timer = undefined;
-        if (!this.dead) {
+        const proved = this.dead;
+        if (!proved && !this.hopeless) {
           this.#watch();
           return;
         }
         const waiters = [...this.#waiters];
         this.#waiters.clear();
-        for (const waiter of waiters) waiter();
+        for (const waiter of waiters) waiter(proved);
       },
     );
   }

@@ -16,7 +16,7 @@ import { Connect, ConnectData, FabricsSqe, PropertyGet, PropertySet } from '../n
 import { IDENTIFY_SIZE } from '../nvme/identify.ts';
 import { PROPERTY_SIZE } from '../nvme/property.ts';
 import { viewOf } from '../layout/struct.ts';
-import type { Request } from './request.ts';
+import type { Direction, Request } from './request.ts';
 
 /** A run of blocks; `blocks` is a count. */
 export interface BlockRange {
@@ -40,6 +40,40 @@ export function readWrite(
   ReadWrite.slba.set(view, 0, slba);
   ReadWrite.nlb.set(view, 0, blocks);
   if (fua) ReadWrite.cdw12.fua.set(view, 0, 1);
+}
+
+/** The controller compares what it has with the data that is added. */
+export function compare(request: Request, nsid: number, slba: number, blocks: number): void {
+  const { view } = request;
+  request.begin(IoOpcode.Compare);
+  ReadWrite.nsid.set(view, 0, nsid);
+  ReadWrite.slba.set(view, 0, slba);
+  ReadWrite.nlb.set(view, 0, blocks);
+}
+
+/** An I/O command that is sent as it is: reservations, and what we do not know. */
+export interface RawCommand {
+  readonly opcode: number;
+  /** Command Dwords 10 to 15; what is left out is 0. */
+  readonly dwords: readonly number[];
+  readonly direction: Direction;
+  /** It changes media, reservations or the namespace. */
+  readonly changes: boolean;
+  /** Carried out twice it ends as it does once. */
+  readonly repeatable: boolean;
+}
+
+export function raw(
+  request: Request,
+  nsid: number,
+  { opcode, dwords, direction }: RawCommand,
+  buffers: readonly Uint8Array[],
+): void {
+  const { view } = request;
+  request.begin(opcode);
+  SqeHead.nsid.set(view, 0, nsid);
+  dwords.slice(0, 6).forEach((dword, i) => view.setUint32(40 + 4 * i, dword, true));
+  if (direction !== 'none') for (const buffer of buffers) request.add(direction, buffer);
 }
 
 export function flush(request: Request, nsid: number): void {

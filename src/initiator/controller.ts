@@ -28,7 +28,7 @@ import {
 import type { Registry } from './registry.ts';
 import type { Request } from './request.ts';
 import { Shutdown } from './shutdown.ts';
-import type { Subsystem } from './subsystem.ts';
+import type { HeadSettings, Subsystem } from './subsystem.ts';
 
 export interface ControllerOptions {
   readonly address: Address;
@@ -50,6 +50,10 @@ export interface ControllerOptions {
   readonly recovery?: Partial<Recovery> | undefined;
   /** Try again when the first connect fails, as after a loss. Default: it fails at once. */
   readonly keepTrying?: boolean | undefined;
+  /** How the heads of its subsystem behave from now on; what is left out stays as it is. */
+  readonly heads?: Partial<HeadSettings> | undefined;
+  /** The policy `preferred` takes its paths first. */
+  readonly preferred?: boolean | undefined;
 }
 
 /** Linux's states and transitions. */
@@ -315,6 +319,7 @@ export class Controller {
     this.connects++;
     this.#to('live', 'set up');
     this.association!.keepAlive.start();
+    this.subsystem?.controllerLive(this);
     if (this.discovery) this.ready();
     else this.association!.scan.start();
   }

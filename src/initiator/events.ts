@@ -9,7 +9,7 @@ import { statusName } from '../nvme/status.ts';
 import { asyncEventRequest, getLogPage } from './commands.ts';
 import type { Association } from './association.ts';
 
-/** Bytes that are read of a log only to unmask its event; 16: the head of the ANA log. */
+/** Bytes that are read of a log only to unmask its event; 16: the head of an ANA log that nobody needs. */
 const LOG_BYTES: ReadonlyMap<number, number> = new Map([
   [LogId.Error, 64],
   [LogId.Smart, 512],
@@ -54,7 +54,9 @@ export class Events {
       if (same(event, Event.NamespaceAttributeChanged)) controller.rescan();
       else if (same(event, Event.DiscoveryLogChange)) controller.discoveryChanged();
     };
-    if (length === undefined) {
+    // The ANA log is read by those who need it, in full.
+    const read = same(event, Event.AnaChange) && controller.subsystem?.anaChanged(controller) === true;
+    if (length === undefined || read) {
       heard();
       return;
     }

@@ -1,28 +1,40 @@
 /**
- * A head: the namespace as a disk, whichever controllers lead to it. It makes commands of an I/O, chooses a path for
- * each, and puts their answers together.
+ * A head: the namespace as a disk, whichever controllers lead to it. Its I/O is in traffic.ts, the choice of a path in
+ * select.ts; here are its paths, and its own coming and going.
  *
- *     submit(io) → command → select() → path.submit(request) → … → requestDone → io.owner.ioDone
+ * With `delayed_removal_secs` a head that lost its last path stays: same name, same handles. Meanwhile I/O waits,
+ * unless the last path had failed fast, or fails again once the time is over (HEAD.1 to HEAD.13).
  */
 import { DNR, Status } from '../nvme/status.ts';
 import { assert } from '../runtime/assert.ts';
-import { type BlockRange, deallocate, flush, readWrite, writeZeroes } from './commands.ts';
-import type { Controller } from './controller.ts';
+import { machine, type Machine } from '../runtime/machine.ts';
+import type { Env } from '../runtime/ports.ts';
+import type { BlockRange } from './commands.ts';
+import type { ControllerPaths } from './controller-paths.ts';
+import type { WriteFailover } from './failover.ts';
 import type { Io } from './io.ts';
+import type { Limits } from './limits.ts';
 import type { NamespaceInfo } from './namespace.ts';
 import { wwid } from './namespace.ts';
-import { cut } from './parts.ts';
 import { Path } from './path.ts';
-import { Request } from './request.ts';
-import { select } from './select.ts';
+import { candidates, pick, type IoPolicy } from './select.ts';
 import type { Subsystem } from './subsystem.ts';
+import { Traffic } from './traffic.ts';
 
-/** NLB is 16 bits and 0's based. */
-const MOST_BLOCKS = 65536;
-/** The length of a range is 32 bits. */
-const MOST_RANGE = 2 ** 32 - 1;
-/** Requests that are kept to be used again. */
-const SPARE = 256;
+const STATES = {
+  /** It has a path; whether that is usable is another matter. */
+  serving: ['orphaned', 'lost', 'gone'],
+  /** It has none, or none that will come back. A path wakes it, or the timer. */
+  orphaned: ['serving', 'lost', 'gone'],
+  /** Nobody waited for a path any longer, but controllers still list the namespace (ANA persistent loss). */
+  lost: ['serving', 'gone'],
+  gone: [],
+} as const;
+
+export type HeadState = keyof typeof STATES;
+
+/** The longest that a timer runs, seconds. */
+export const MAX_DELAYED_REMOVAL = Math.floor((2 ** 31 - 1) / 1000);
 
 export class Head {
   readonly subsystem: Subsystem;
@@ -30,24 +42,33 @@ export class Head {
   readonly instance: number;
   /** Never used again, unlike the name (NUM.11). */
   readonly id: number;
+  readonly state: Machine<HeadState>;
   readonly paths: Path[] = [];
-  /** As the first path told it; size and write protection follow the paths. */
+  readonly traffic: Traffic;
+  /** As the path told it that was looked at last. */
   info: NamespaceInfo;
-  /** The last path is gone, and the head with it. */
-  gone = false;
-  /** I/O that is not over, and the commands of it that are under way. */
-  inFlight = 0;
-  #running = 0;
-
-  readonly #spare: Request[] = [];
+  #delayedRemoval: number;
+  /** The last path had failed fast: I/O does not wait for the next one (HEAD.13). */
+  #failsFast = false;
+  #candidates: readonly Path[] | 'requeue' | 'fail' = 'fail';
+  #last: Path | undefined = undefined;
 
   constructor(subsystem: Subsystem, instance: number, id: number, info: NamespaceInfo) {
     this.subsystem = subsystem;
     this.instance = instance;
     this.id = id;
     this.info = info;
+    this.#delayedRemoval = subsystem.settings.delayedRemoval;
+    this.state = machine(this.env, this.name, STATES, 'serving');
+    this.traffic = new Traffic(this);
   }
 
+  get env(): Env {
+    return this.subsystem.registry.env;
+  }
+  get limits(): Limits {
+    return this.subsystem.registry.limits;
+  }
   get name(): string {
     return `nvme${this.subsystem.instance}n${this.instance}`;
   }
@@ -64,21 +85,131 @@ export class Head {
   get wwid(): string {
     return wwid(this.info, this.subsystem);
   }
+  get gone(): boolean {
+    return this.state.is('gone');
+  }
+  /** I/O that is not over. */
+  get inFlight(): number {
+    return this.traffic.inFlight;
+  }
+  get policy(): IoPolicy {
+    return this.subsystem.settings.iopolicy;
+  }
+  get writeFailover(): WriteFailover {
+    return this.subsystem.settings.writeFailover;
+  }
+
+  // ---- delayed removal
+
+  /** `delayed_removal_secs`: how long it stays without a path, seconds. */
+  get delayedRemoval(): number {
+    return this.#delayedRemoval;
+  }
+
+  /**
+   * Counts from the next loss of the last path on; 0 ends at once what waits now (HEAD.1, HEAD.11). Whole seconds from
+   * 0 to `MAX_DELAYED_REMOVAL`.
+   */
+  setDelayedRemoval(seconds: number): void {
+    assert(
+      Number.isInteger(seconds) && seconds >= 0 && seconds <= MAX_DELAYED_REMOVAL,
+      `${this.name}: delayed_removal_secs ${seconds}`,
+    );
+    this.#delayedRemoval = seconds;
+    if (seconds === 0 && this.state.is('orphaned')) this.#giveUp('delayed_removal_secs is 0 now');
+  }
 
   // ---- paths
 
-  addPath(controller: Controller, info: NamespaceInfo): Path {
-    const path = new Path(this, controller, info);
+  addPath(side: ControllerPaths, info: NamespaceInfo): Path {
+    assert(!this.gone, `${this.name}: gone, but it gets a path (HEAD.10)`);
+    const path = new Path(this, side, this.subsystem.registry.nextId(), info);
     this.paths.push(path);
+    side.paths.set(info.nsid, path);
     return path;
   }
 
   /** Commands on their way through it end by their connection, not by this. */
   removePath(path: Path): void {
-    path.gone = true;
     const at = this.paths.indexOf(path);
     assert(at >= 0, `${path.name} is a path of ${this.name}`);
+    this.#failsFast = path.is === 'failed';
+    path.end();
     this.paths.splice(at, 1);
+    path.side.paths.delete(path.info.nsid);
+    if (this.#last === path) this.#last = undefined;
+    this.update();
+  }
+
+  /** Something about its paths changed: looks at all of them. Idempotent. */
+  update(): void {
+    if (this.gone) return;
+    for (const path of this.paths) path.look();
+    this.#settle();
+    this.#candidates = this.#choose();
+    this.traffic.kick();
+  }
+
+  #settle(): void {
+    const none = this.paths.every((path) => path.is === 'gone');
+    if (!none) {
+      if (!this.state.is('serving')) this.state.to('serving', 'it has a path');
+      return;
+    }
+    if (this.state.is('serving')) {
+      if (this.paths.length > 0) this.#failsFast = false;
+      if (this.#delayedRemoval === 0) this.#giveUp('the last path is gone');
+      else {
+        this.state.to('orphaned', 'the last path is gone');
+        this.state.after('delayed removal', this.#delayedRemoval * 1000, () => {
+          // Looked at again: a path may have come in this very tick (HEAD.10).
+          if (this.paths.every((path) => path.is === 'gone')) this.#giveUp('no path came in time');
+        });
+      }
+    } else if (this.state.is('lost') && this.paths.length === 0) this.#giveUp('the last path is gone');
+  }
+
+  /** Nobody waits any more. The head goes, unless controllers still list its namespace. */
+  #giveUp(why: string): void {
+    if (this.paths.length > 0) {
+      if (!this.state.is('lost')) this.state.to('lost', why);
+      this.#candidates = 'fail';
+      this.traffic.kick();
+    } else this.remove(why);
+  }
+
+  /** The head goes now, whatever waits (HEAD.12). */
+  remove(why: string): void {
+    if (this.gone) return;
+    this.state.to('gone', why);
+    this.#candidates = 'fail';
+    for (const path of this.paths.splice(0)) {
+      path.end();
+      path.side.paths.delete(path.info.nsid);
+    }
+    this.#last = undefined;
+    this.subsystem.headGone(this, why);
+    this.traffic.stop();
+  }
+
+  // ---- the choice
+
+  #choose(): readonly Path[] | 'requeue' | 'fail' {
+    if (this.state.is('gone', 'lost')) return 'fail';
+    if (this.state.is('orphaned')) return this.#failsFast ? 'fail' : 'requeue';
+    return candidates(this.paths);
+  }
+
+  /** What would become of an I/O now. */
+  get outlook(): 'usable' | 'requeue' | 'fail' {
+    return typeof this.#candidates === 'string' ? this.#candidates : 'usable';
+  }
+
+  /** The path for the next command. */
+  choose(): Path | 'requeue' | 'fail' {
+    if (typeof this.#candidates === 'string') return this.#candidates;
+    this.#last = pick(this.#candidates, this.policy, this.#last);
+    return this.#last;
   }
 
   // ---- I/O
@@ -87,138 +218,31 @@ export class Head {
   submit(io: Io): void {
     assert(io.head === undefined, 'an I/O is submitted once');
     io.head = this;
-    this.inFlight++;
     const outside =
-      io.kind === 'deallocate' ? io.ranges.some((range) => this.#outside(range)) : this.#outside(io);
+      io.kind === 'deallocate'
+        ? io.ranges.some((range) => this.#outside(range))
+        : io.kind !== 'command' && this.#outside(io);
     if (outside) io.failed(Status.LbaOutOfRange | DNR);
-    if (io.kind === 'deallocate') io.ranges = this.#splitRanges(io.ranges);
-    this.#advance(io);
-  }
-
-  /** No range longer than every path takes. */
-  #splitRanges(ranges: readonly BlockRange[]): readonly BlockRange[] {
-    const most = Math.min(MOST_RANGE, ...this.paths.map(({ controller }) => controller.maxRangeBlocks));
-    if (ranges.every(({ blocks }) => blocks <= most)) return ranges;
-    const split: BlockRange[] = [];
-    for (const { slba, blocks } of ranges)
-      for (let at = 0; at < blocks; at += most)
-        split.push({ slba: slba + at, blocks: Math.min(most, blocks - at) });
-    return split;
+    this.traffic.submit(io);
   }
 
   #outside({ slba, blocks }: BlockRange): boolean {
     return slba + blocks > this.blocks;
   }
 
-  /** Makes commands, a few at a time, until nothing is left of it; ends it when all of them are over. */
-  #advance(io: Io): void {
-    const { pieces } = this.subsystem.registry.limits;
-    while (io.status === 0 && io.started < io.total && io.running.length < pieces) {
-      const path = select(this.paths);
-      if (path === 'fail') {
-        io.failed(Status.HostPathError);
-        break;
-      }
-      const request = this.#spare.pop() ?? new Request(io);
-      request.owner = io;
-      const count = this.#build(io, request, path);
-      request.timeout = path.controller.ioTimeout;
-      if (!path.submit(request)) {
-        this.#recycle(request);
-        io.failed(Status.HostPathError);
-        break;
-      }
-      io.started += count;
-      io.running.push(request);
-      this.#running++;
-    }
-    if (io.running.length > 0 || io.over) return;
-    io.over = true;
-    this.inFlight--;
-    io.owner.ioDone(io);
-  }
-
-  /** The next command of the I/O; gives the number of blocks, or ranges, that it covers. */
-  #build(io: Io, request: Request, path: Path): number {
-    const { nsid, blockSize } = this.info;
-    const { controller } = path;
-    const slba = io.slba + io.started;
-    const left = io.total - io.started;
-    switch (io.kind) {
-      case 'flush':
-        flush(request, nsid);
-        return 1;
-      case 'zeroes': {
-        const most = io.deallocate ? controller.maxZeroesDeallocate : controller.maxZeroes;
-        const blocks = Math.max(1, Math.min(left, MOST_BLOCKS, Math.floor(most / blockSize)));
-        writeZeroes(request, nsid, slba, blocks, io);
-        return blocks;
-      }
-      case 'deallocate': {
-        const ranges = someRanges(io.ranges, io.started, controller.maxRanges, controller.maxDeallocate);
-        deallocate(request, nsid, ranges);
-        return ranges.length;
-      }
-      case 'read':
-      case 'write': {
-        const blocks = Math.max(
-          1,
-          Math.min(left, MOST_BLOCKS, Math.floor(controller.maxTransfer / blockSize)),
-        );
-        readWrite(request, io.kind === 'write', nsid, slba, blocks, io.fua);
-        request.direction = io.kind === 'write' ? 'out' : 'in';
-        request.length = blocks * blockSize;
-        cut(io.buffers, io.started * blockSize, request.length, request.parts);
-        return blocks;
-      }
-    }
-  }
-
-  /** A command of the I/O is over. */
-  requestDone(io: Io, request: Request): void {
-    const at = io.running.indexOf(request);
-    assert(at >= 0, `${this.name}: a command ends once`);
-    io.running[at] = io.running.at(-1)!;
-    io.running.pop();
-    this.#running--;
-    if (request.status !== 0) io.failed(request.status);
-    this.#recycle(request);
-    this.#advance(io);
-  }
-
-  /** See `Io.abandon`. */
-  abandon(io: Io): void {
-    for (const request of [...io.running]) request.queue?.abandon(request);
-    this.#advance(io);
-  }
-
-  #recycle(request: Request): void {
-    request.parts.length = 0;
-    if (this.#spare.length < SPARE) this.#spare.push(request);
-  }
-
   /** For tests and the simulator, after an event. */
   invariants(): void {
-    assert(this.inFlight >= 0 && this.#running >= 0, `${this.name}: something ended twice`);
-    assert(this.#running === 0 || this.inFlight > 0, `${this.name}: a command without its I/O`);
+    this.traffic.invariants();
     assert(!this.gone || this.paths.length === 0, `${this.name}: gone, but it has a path`);
-    for (const path of this.paths) assert(!path.gone, `${path.name}: gone, but still there`);
+    assert(
+      this.state.has('delayed removal') === this.state.is('orphaned'),
+      `${this.name}: delayed removal runs exactly while no path is there`,
+    );
+    for (const path of this.paths) {
+      assert(!path.gone, `${path.name}: gone, but still there`);
+      const { is } = path;
+      path.look();
+      assert(is === path.is, `${path.name}: ${is}, but nobody was told that it is ${path.is}`);
+    }
   }
-}
-
-/** As many ranges from `start` as one command takes; at least one. */
-function someRanges(
-  ranges: readonly BlockRange[],
-  start: number,
-  most: number,
-  mostBlocks: number,
-): BlockRange[] {
-  const taken: BlockRange[] = [];
-  let blocks = 0;
-  for (const range of ranges.slice(start, start + most)) {
-    blocks += range.blocks;
-    if (taken.length > 0 && blocks > mostBlocks) break;
-    taken.push(range);
-  }
-  return taken;
 }

@@ -27,6 +27,10 @@ export interface Limits {
   readonly journal: number;
   /** Before namespaces are looked at again of which something could not be asked. */
   readonly rescanDelay: number;
+  /** How often a command is repeated that ended with a status that allows it. Choosing another path does not count. */
+  readonly retries: number;
+  /** How long a path is not taken that refused a command with a status of the path. */
+  readonly pathRest: number;
   /** Entries of the admin queue. */
   readonly adminEntries: number;
   /** Entries of an I/O queue, unless asked otherwise. One less may be outstanding: a ring that is full looks empty. */
@@ -62,6 +66,8 @@ export const DEFAULT_LIMITS: Limits = {
   commandQuiesceTime: 10_000,
   journal: 1024,
   rescanDelay: 1_000,
+  retries: 5,
+  pathRest: 100,
   adminEntries: 32,
   ioEntries: 128,
   ioQueues: 4,

@@ -1,20 +1,41 @@
 /** One controller's way to a namespace. */
+import type { AnaState } from '../nvme/ana-log.ts';
+import type { Timer } from '../runtime/ports.ts';
 import type { Controller } from './controller.ts';
+import type { ControllerPaths } from './controller-paths.ts';
 import type { Head } from './head.ts';
 import type { NamespaceInfo } from './namespace.ts';
 import type { Request } from './request.ts';
+import { classify, type Candidate, type Classified, type PathClass, type PathFacts } from './select.ts';
 
-export class Path {
+/**
+ * What became of handing over a request (QUIESCE.1): `accepted`; `busy`: taken too, and in line for a slot; `not
+ * ready` and `gone`: not taken.
+ */
+export type Handover = 'accepted' | 'busy' | 'not ready' | 'gone';
+
+export class Path implements Candidate {
   readonly head: Head;
   readonly controller: Controller;
+  /** What all paths of its controller have in common. */
+  readonly side: ControllerPaths;
+  /** Never used again (NUM.11). */
+  readonly id: number;
   /** As this controller told it last. */
   info: NamespaceInfo;
   /** Set when the path is taken away; a request that asks again gets nothing. */
   gone = false;
+  /** An ANA status came: what is known of its group is old until the log is read. */
+  anaStale = false;
+  /** As of the last look. */
+  classified: Classified = { is: 'waiting', why: 'it is new' };
+  #rest: Timer | undefined = undefined;
 
-  constructor(head: Head, controller: Controller, info: NamespaceInfo) {
+  constructor(head: Head, side: ControllerPaths, id: number, info: NamespaceInfo) {
     this.head = head;
-    this.controller = controller;
+    this.side = side;
+    this.controller = side.controller;
+    this.id = id;
     this.info = info;
   }
 
@@ -26,11 +47,96 @@ export class Path {
 
   /** Commands can go this way now. */
   get usable(): boolean {
-    return !this.gone && this.controller.usable && this.info.blocks === this.head.blocks;
+    return this.is === 'optimized' || this.is === 'non-optimized';
+  }
+  get is(): PathClass {
+    return this.gone ? 'gone' : this.classified.is;
+  }
+  /** Commands that are with its controller. */
+  get inFlight(): number {
+    return this.side.inFlight;
+  }
+  get preferred(): boolean {
+    return this.side.preferred;
+  }
+  /** CRDT1 to CRDT3, in 100 ms. */
+  get retryDelays(): readonly number[] {
+    return this.side.retryDelays;
+  }
+  /** How commands name the namespace on this way. */
+  get namespace(): { readonly nsid: number; readonly blockSize: number } {
+    return this.info;
+  }
+  get ana(): AnaState | undefined {
+    return this.anaStale ? undefined : this.side.anaState(this.info);
+  }
+  /** Until it may be tried again. */
+  get resting(): Timer | undefined {
+    return this.#rest;
   }
 
-  /** Hands the request to a queue (QUIESCE.1). False: this way is closed, the request was not taken. */
-  submit(request: Request): boolean {
-    return !this.gone && this.controller.usable && (this.controller.ioQueue()?.submit(request) ?? false);
+  get facts(): PathFacts {
+    const { controller, side } = this;
+    return {
+      controller: controller.state.is('live')
+        ? 'live'
+        : !controller.mayReturn
+          ? 'ending'
+          : controller.failedFast
+            ? 'failed fast'
+            : 'returning',
+      lookedAt: side.lookedAt,
+      ana: this.ana,
+      sameSize: this.info.blocks === this.head.info.blocks,
+      resting: this.#rest !== undefined,
+    };
+  }
+
+  /** Classifies it anew. */
+  look(): void {
+    this.classified = classify(this.facts);
+  }
+
+  /** Hands the request to a queue, in one step (QUIESCE.1). */
+  submit(request: Request): Handover {
+    if (this.gone) return 'gone';
+    const queue = this.usable ? this.controller.ioQueue() : undefined;
+    if (queue?.submit(request) !== true) return 'not ready';
+    request.path = this;
+    request.association = this.controller.association;
+    this.side.inFlight++;
+    return request.place === 'waiting' ? 'busy' : 'accepted';
+  }
+
+  /** A request that it took is over. */
+  requestDone(): void {
+    this.side.inFlight--;
+  }
+
+  /** A command was answered with a status of the path: another one is better for a while. */
+  refused(ana: boolean): void {
+    if (this.gone) return;
+    if (ana && this.side.ana !== undefined) {
+      this.anaStale = true;
+      this.side.ana.read();
+    }
+    this.rest();
+  }
+
+  rest(): void {
+    if (this.gone || this.#rest !== undefined) return;
+    const { env, limits } = this.head;
+    this.#rest = env.clock.timer(`${this.name}: is tried again`, limits.pathRest, () => {
+      this.#rest = undefined;
+      this.head.update();
+    });
+    this.head.update();
+  }
+
+  /** It is taken away. */
+  end(): void {
+    this.gone = true;
+    this.#rest?.cancel();
+    this.#rest = undefined;
   }
 }

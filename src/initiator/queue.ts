@@ -10,7 +10,7 @@ import { C2HData, CapsuleCmd, CapsuleResp, Flag, H2CData, PduType, R2T } from '.
 import { Fes, ProtocolFault, invalidField, sequenceError } from '../pdu/fault.ts';
 import { Cqe } from '../nvme/cqe.ts';
 import { DPTR, Sgl, SglId, SqeHead } from '../nvme/sqe.ts';
-import { Status } from '../nvme/status.ts';
+import { Status, statusCode } from '../nvme/status.ts';
 import { assert } from '../runtime/assert.ts';
 import { Fifo } from '../runtime/fifo.ts';
 import type { Timer } from '../runtime/ports.ts';
@@ -21,6 +21,8 @@ import { INDEX_MASK, Slot } from './slot.ts';
 
 /** Where the CID is in a CapsuleResp. */
 const CID_OFFSET = CapsuleResp.cqe.offset + Cqe.cid.offset;
+
+const HOST_WORDS: readonly number[] = [Status.HostPathError, Status.AbortedByHost];
 
 export class Queue {
   readonly connection: Connection;
@@ -196,7 +198,9 @@ export class Queue {
     this.sqhd = Cqe.sqhd.get(header, cqe);
     request.dw0 = Cqe.dw0.get(header, cqe);
     request.dw1 = Cqe.dw1.get(header, cqe);
-    const status = Cqe.status.get(header, cqe) >>> 1;
+    const told = Cqe.status.get(header, cqe) >>> 1;
+    // 370h and 371h are the host's own words; what a controller answered is over.
+    const status = HOST_WORDS.includes(statusCode(told)) ? Status.InternalPathError : told;
     if (status === 0) this.#succeed(slot);
     else this.#complete(slot, status);
   }

@@ -5,9 +5,11 @@ import { assert } from '../runtime/assert.ts';
 import type { Env } from '../runtime/ports.ts';
 import { Controller, type ControllerOptions } from './controller.ts';
 import { failure, type Failure } from './failure.ts';
+import type { Head } from './head.ts';
 import { Identities } from './identity.ts';
 import { Journal } from './journal.ts';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
+import { HeadsById } from './namespace-identity.ts';
 import { Numbers } from './numbers.ts';
 import { Ports } from './ports.ts';
 import { Subsystem } from './subsystem.ts';
@@ -19,6 +21,8 @@ export class Registry {
   readonly subsystems = new Set<Subsystem>();
   /** Whom its controllers are connected as. */
   readonly identities = new Identities();
+  /** Heads of all subsystems. */
+  readonly headsById = new HeadsById<Head>();
   readonly journal: Journal;
   readonly ports: Ports;
   readonly numbers = new Numbers(0);
@@ -133,6 +137,7 @@ export class Registry {
     const gone = (): void => {
       if (--left === 0) done();
     };
+    for (const subsystem of [...this.subsystems]) subsystem.stop();
     for (const controller of [...this.controllers]) {
       left++;
       controller.disconnect('host stops', gone);

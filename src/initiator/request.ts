@@ -9,6 +9,8 @@
  */
 import { viewOf } from '../layout/struct.ts';
 import { PSDT_SGL, SqeHead } from '../nvme/sqe.ts';
+import type { Association } from './association.ts';
+import type { Path } from './path.ts';
 import type { Queue } from './queue.ts';
 
 /** `in`: to the host; `out`: to the controller. */
@@ -42,6 +44,15 @@ export class Request {
   dw1 = 0;
   /** `in`: data that arrived, bytes. */
   received = 0;
+
+  // What follows is the head's own: the part of an I/O that it is, and the way it went.
+
+  start = 0;
+  count = 0;
+  /** How often this part was repeated because of its status. */
+  retries = 0;
+  path: Path | undefined = undefined;
+  association: Association | undefined = undefined;
 
   // What follows is the queue's own.
 

@@ -7,6 +7,7 @@ import { CNTLID_DYNAMIC, ConnectResponse } from '../nvme/fabrics.ts';
 import { FeatureId, NumberOfQueues } from '../nvme/features.ts';
 import { Cns, ControllerType, Csi, IdController } from '../nvme/identify.ts';
 import { NvmIdController } from '../nvme/identify-namespace.ts';
+import { LogId } from '../nvme/logs.ts';
 import { Cap, Csts, Property } from '../nvme/property.ts';
 import { statusName } from '../nvme/status.ts';
 import { AdminCommand } from './admin-command.ts';
@@ -27,6 +28,8 @@ export const VERSION_2_0 = 0x00020000;
 const AUTHENTICATION = 0x6;
 /** Set Features 0Bh: namespace attribute, ANA, discovery log. */
 const EVENTS = { namespaceAttribute: 1 << 8, anaChange: 1 << 11, discoveryLog: 2 ** 31 } as const;
+/** NSID FFFFFFFFh. */
+const BROADCAST = 0xffffffff;
 /** A queue of one entry could hold nothing. */
 const LEAST_ENTRIES = 2;
 
@@ -49,6 +52,7 @@ const PERSISTENT: readonly Step[] = [...COMMON, (setup) => setup.configureEvents
 const IO: readonly Step[] = [
   ...COMMON,
   (setup) => setup.readNvmLimits(),
+  (setup) => setup.readAnaLog(),
   (setup) => setup.setQueueCount(),
   (setup) => setup.openIoQueues(),
   (setup) => setup.configureEvents(),
@@ -350,6 +354,30 @@ export class Setup {
         if (id.dmrl !== 0) controller.maxRanges = id.dmrl;
         if (id.dmrsl !== 0) controller.maxRangeBlocks = id.dmrsl;
         if (id.dmsl !== 0) controller.maxDeallocate = Number(id.dmsl);
+        this.#go();
+      },
+      true,
+    );
+  }
+
+  /** As early as Linux does, so that paths are known as soon as it is live; applied no earlier (QUIESCE.11). */
+  readAnaLog(): void {
+    const controller = this.#controller;
+    const { subsystem } = controller;
+    const length = subsystem?.anaLogBytes(controller) ?? 0;
+    if (length === 0) {
+      this.#go();
+      return;
+    }
+    let bytes: Uint8Array = new Uint8Array(0);
+    this.#send(
+      'Get Log Page, ANA',
+      (request) => {
+        bytes = commands.getLogPage(request, LogId.Ana, BROADCAST, 0, length, false);
+        request.exact = false;
+      },
+      ({ received }) => {
+        subsystem?.earlyAnaLog(controller, bytes.subarray(0, received));
         this.#go();
       },
       true,

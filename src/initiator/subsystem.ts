@@ -4,11 +4,26 @@
  */
 import { assert } from '../runtime/assert.ts';
 import type { Controller } from './controller.ts';
+import { ControllerPaths } from './controller-paths.ts';
+import type { WriteFailover } from './failover.ts';
 import { Head } from './head.ts';
+import { place, type KnownHead } from './namespace-identity.ts';
 import { type NamespaceInfo, sameIdentity } from './namespace.ts';
 import { Numbers } from './numbers.ts';
 import type { Path } from './path.ts';
 import type { Registry } from './registry.ts';
+import type { IoPolicy } from './select.ts';
+
+/** What a user decides for the heads of a subsystem. */
+export interface HeadSettings {
+  readonly iopolicy: IoPolicy;
+  readonly writeFailover: WriteFailover;
+  /** `delayed_removal_secs` of heads that are made from now on, seconds. */
+  readonly delayedRemoval: number;
+}
+
+/** Linux's, and no stale write. */
+export const DEFAULT_SETTINGS: HeadSettings = { iopolicy: 'numa', writeFailover: 'safe', delayedRemoval: 0 };
 
 export class Subsystem {
   readonly registry: Registry;
@@ -26,6 +41,10 @@ export class Subsystem {
   readonly firmware: string;
   readonly vid: number;
   readonly controllers = new Set<Controller>();
+  /** What the heads keep of each controller. */
+  readonly sides = new Map<Controller, ControllerPaths>();
+  /** Change with `set`. */
+  settings: HeadSettings = DEFAULT_SETTINGS;
   /** In the order of their numbers. */
   readonly heads: Head[] = [];
   readonly #headNumbers = new Numbers(1);
@@ -76,7 +95,46 @@ export class Subsystem {
 
   join(controller: Controller): void {
     this.controllers.add(controller);
+    this.sides.set(controller, new ControllerPaths(controller));
     controller.subsystem = this;
+    this.set(controller.options.heads ?? {});
+    this.prefer(controller, controller.options.preferred ?? false);
+  }
+
+  /** What is left out stays as it is. */
+  set(changes: Partial<HeadSettings>): void {
+    const { writeFailover } = this.settings;
+    this.settings = { ...this.settings, ...changes };
+    if (this.settings.writeFailover !== writeFailover && this.settings.writeFailover === 'immediate')
+      for (const head of this.heads) head.traffic.releaseHeld();
+  }
+
+  /** Names the controllers that the policy `preferred` takes first. */
+  prefer(controller: Controller, preferred: boolean): void {
+    const side = this.sides.get(controller);
+    if (side !== undefined) side.preferred = preferred;
+  }
+
+  // ---- what controllers tell
+
+  /** Bytes of the ANA log that setup is to read; 0: ANA is not used. */
+  anaLogBytes(controller: Controller): number {
+    return this.sides.get(controller)?.anaLogBytes ?? 0;
+  }
+
+  /** It was read, before the controller is live: applied when it is (QUIESCE.11). */
+  earlyAnaLog(controller: Controller, log: Uint8Array): void {
+    this.sides.get(controller)?.earlyAnaLog(log);
+  }
+
+  /** An ANA Change event came. True: the log is read in full, and that unmasks the event; false: nobody needs it. */
+  anaChanged(controller: Controller): boolean {
+    return this.sides.get(controller)?.anaChanged() ?? false;
+  }
+
+  /** It is live, and its namespaces are about to be looked at. */
+  controllerLive(controller: Controller): void {
+    this.sides.get(controller)?.live();
   }
 
   /**
@@ -85,54 +143,65 @@ export class Subsystem {
    */
   controllerChanged(controller: Controller): void {
     if (!controller.mayReturn) this.leave(controller);
+    else this.sides.get(controller)?.update();
   }
 
   /** The controller goes: its paths go first, so that no new I/O takes them. */
   leave(controller: Controller): void {
-    for (const path of this.#pathsOf(controller)) this.#removePath(path, 'controller goes');
+    const side = this.sides.get(controller);
+    if (side === undefined) return;
+    side.refused.clear();
+    for (const path of [...side.paths.values()]) this.#removePath(path, 'controller goes');
+    this.#offerAgain();
   }
 
   /** The controller is dead. */
   forget(controller: Controller): void {
+    this.sides.get(controller)?.end();
+    this.sides.delete(controller);
     this.controllers.delete(controller);
-  }
-
-  #pathsOf(controller: Controller): Path[] {
-    return this.heads.flatMap((head) => head.paths.filter((path) => path.controller === controller));
   }
 
   // ---- namespaces
 
   /** What a scan of the controller found, in all. */
   scanned(controller: Controller, found: readonly NamespaceInfo[]): void {
+    const side = this.sides.get(controller)!;
     const byNsid = new Map(found.map((info) => [info.nsid, info]));
-    for (const path of this.#pathsOf(controller)) {
+    side.refused.clear();
+    for (const path of [...side.paths.values()]) {
       const info = byNsid.get(path.info.nsid);
       if (info === undefined) this.#removePath(path, 'namespace is gone');
       else if (!sameIdentity(info, path.info)) this.#removePath(path, 'identifiers changed');
       else if (info.blockSize !== path.info.blockSize) this.#removePath(path, 'block size changed');
       else {
         byNsid.delete(info.nsid);
-        this.#update(path, info);
+        this.#tell(path, info);
       }
     }
-    for (const info of byNsid.values()) this.#addPath(controller, info);
+    for (const info of byNsid.values()) this.#offer(side, info);
+    this.#offerAgain();
+    side.scanned();
+    side.update();
   }
 
-  #addPath(controller: Controller, info: NamespaceInfo): void {
-    const joins = (head: Head): boolean =>
-      sameIdentity(head.info, info) &&
-      head.blockSize === info.blockSize &&
-      info.shared &&
-      head.paths.every((path) => path.info.shared && path.controller !== controller);
-    let head = this.heads.find(joins);
-    if (head === undefined) {
-      head = new Head(this, this.#headNumbers.take('head'), this.registry.nextId(), info);
-      this.heads.push(head);
-      this.heads.sort((a, b) => a.instance - b.instance);
+  /** A namespace is shown: a path to the head that it belongs to, or it cannot be used, and why is said. */
+  #offer(side: ControllerPaths, info: NamespaceInfo): void {
+    const { controller } = side;
+    const { cmic, oacs } = controller.identified!;
+    const unique = info.shared || cmic.ana === 1 || oacs.namespaceManagement === 1;
+    const placed = place(info, unique, this.#known(controller, info));
+    if (placed !== 'own head' && 'refuse' in placed) {
+      if (side.refused.get(info.nsid)?.why !== placed.refuse)
+        controller.log('warn', 'namespace is not used', { nsid: info.nsid, why: placed.refuse });
+      side.refused.set(info.nsid, { info, why: placed.refuse });
+      return;
     }
-    const path = head.addPath(controller, info);
-    this.#update(path, info);
+    side.refused.delete(info.nsid);
+    const head = placed === 'own head' ? this.#newHead(info) : placed.join.head;
+    const path = head.addPath(side, info);
+    this.#tell(path, info);
+    this.registry.journal.record('path added', path.name, path.id, `to ${head.name}, NSID ${info.nsid}`);
     controller.log('info', 'namespace', {
       head: head.name,
       path: path.name,
@@ -141,29 +210,75 @@ export class Subsystem {
     });
   }
 
+  #known(controller: Controller, info: NamespaceInfo): (KnownHead & { readonly head: Head })[] {
+    const heads = this.registry.headsById.of(info);
+    for (const head of this.heads) if (head.nsid === info.nsid) heads.add(head);
+    return [...heads].map((head) => ({
+      head,
+      name: head.name,
+      info: head.info,
+      sameSubsystem: head.subsystem === this,
+      shared: head.paths.length === 0 ? head.info.shared : head.paths.every((path) => path.info.shared),
+      paths: head.paths.length,
+      viaThis: head.paths.some((path) => path.controller === controller),
+    }));
+  }
+
+  #newHead(info: NamespaceInfo): Head {
+    const head = new Head(this, this.#headNumbers.take('head'), this.registry.nextId(), info);
+    this.heads.push(head);
+    this.heads.sort((a, b) => a.instance - b.instance);
+    this.registry.headsById.add(info, head);
+    this.registry.journal.record('head added', head.name, head.id, head.wwid);
+    return head;
+  }
+
+  /** Namespaces that were refused because of a path that has gone since. */
+  #offerAgain(): void {
+    for (const side of this.sides.values())
+      for (const { info } of [...side.refused.values()])
+        if (!side.paths.has(info.nsid)) this.#offer(side, info);
+  }
+
   /** Size and write protection follow the path that told them last. */
-  #update(path: Path, info: NamespaceInfo): void {
+  #tell(path: Path, info: NamespaceInfo): void {
     const { head, controller } = path;
     const before = head.info;
     path.info = info;
     head.info = info;
-    if (before.blocks !== info.blocks)
+    if (before.blocks !== info.blocks) {
+      this.registry.journal.record('head changed', head.name, head.id, `${info.blocks} blocks`);
       controller.log('info', 'namespace has another size', {
         head: head.name,
         before: before.blocks,
         blocks: info.blocks,
       });
+    }
+    head.update();
   }
 
   #removePath(path: Path, why: string): void {
     const { head, controller } = path;
     controller.log('info', 'path goes', { path: path.name, why });
+    this.registry.journal.record('path removed', path.name, path.id, why);
     head.removePath(path);
-    if (head.paths.length > 0) return;
-    // The last path goes, the head goes at once (HEAD.2).
-    head.gone = true;
-    this.heads.splice(this.heads.indexOf(head), 1);
+  }
+
+  /** The head is gone; its number is free, and perhaps the subsystem's (NUM.7). */
+  headGone(head: Head, why: string): void {
+    const at = this.heads.indexOf(head);
+    assert(at >= 0, `${head.name} is a head of ${this.name}`);
+    this.heads.splice(at, 1);
+    this.registry.headsById.remove(head.info, head);
+    this.registry.journal.record('head removed', head.name, head.id, why);
     this.#headNumbers.release(head.instance, 'head');
+    this.registry.collect(this);
+  }
+
+  /** The host stops: heads that wait for a path do not wait any longer (HEAD.12). */
+  stop(): void {
+    this.set({ delayedRemoval: 0 });
+    for (const head of [...this.heads]) head.setDelayedRemoval(0);
   }
 
   /** For tests and the simulator, after an event. */
@@ -173,6 +288,11 @@ export class Subsystem {
       assert(!head.gone, `${head.name}: gone, but listed`);
       for (const path of head.paths)
         assert(this.controllers.has(path.controller), `${path.name}: its controller is not of ${this.name}`);
+    }
+    for (const [controller, { paths, inFlight }] of this.sides) {
+      assert(this.controllers.has(controller), `${controller.name}: gone, but ${this.name} has paths of it`);
+      assert(inFlight >= 0, `${controller.name}: a command ended twice`);
+      for (const path of paths.values()) assert(!path.gone, `${path.name}: gone, but kept`);
     }
     assert(!this.gone || this.controllers.size === 0, `${this.name}: gone, but it has a controller`);
   }

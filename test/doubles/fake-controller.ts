@@ -59,7 +59,7 @@ export interface FakeCommand {
 
 export class FakeController {
   readonly env: MemoryEnv;
-  readonly port = 4420;
+  readonly port: number;
   readonly connections: FakeConnection[] = [];
   /** `q1 Write`, in the order in which they came. */
   readonly log: string[] = [];
@@ -88,14 +88,23 @@ export class FakeController {
   r2tSize = Infinity;
   cc = 0;
 
-  constructor(env: MemoryEnv) {
+  constructor(env: MemoryEnv, port = 4420) {
     this.env = env;
+    this.port = port;
     env.net.listen(
       { host: '127.0.0.1', port: this.port },
       (transport) => this.connections.push(new FakeConnection(this, transport)),
       () => undefined,
     );
     env.clock.settle();
+  }
+
+  /** Every connection that is there is reset. */
+  cut(): void {
+    for (const each of this.connections.splice(0)) if (!each.gone) each.transport.reset();
+    this.events.length = 0;
+    this.writes.clear();
+    this.env.clock.settle();
   }
 
   get admin(): FakeConnection {

@@ -2,7 +2,6 @@ import t from 'tap';
 import { Event, eventDword } from '../../src/nvme/event.ts';
 import { Status } from '../../src/nvme/status.ts';
 import { Numbers } from '../../src/initiator/numbers.ts';
-import { select } from '../../src/initiator/select.ts';
 import { DiscoveryReader, type DiscoveryLog } from '../../src/initiator/discovery.ts';
 import type { Failure } from '../../src/initiator/failure.ts';
 import { DISCOVERY_NQN } from '../../src/nvme/nqn.ts';
@@ -333,26 +332,23 @@ t.test('a namespace list of many pages is read up to the limit', (t) => {
   t.end();
 });
 
-t.test('a private namespace seen through two controllers is two heads, a shared one has two paths', (t) => {
-  for (const shared of [true, false]) {
+t.test('a shared namespace seen through two controllers has two paths, a private one is refused', (t) => {
+  for (const [shared, ids, paths] of [
+    [true, { uuid: UUID }, [2]],
+    [false, { uuid: UUID }, [1]],
+    [false, {}, [1, 1]],
+  ] as const) {
     const world = new HostWorld();
-    world.fake.namespaces[0]!.shared = shared;
+    world.fake.namespaces = [{ nsid: 1, blocks: 8192, ids, shared }];
     world.up();
     world.fake.cntlid = 2;
     const { controller } = world.up();
     t.strictSame(
       controller.subsystem?.heads.map((head) => head.paths.length),
-      shared ? [2] : [1, 1],
+      paths,
+      'without identifiers nobody can tell that it is the same: two heads',
     );
   }
-  t.end();
-});
-
-t.test('select: the first usable path, else the I/O fails', (t) => {
-  const [a, b, c] = [{ usable: false }, { usable: true }, { usable: true }];
-  t.equal(select([a, b, c]), b);
-  t.equal(select([a]), 'fail');
-  t.equal(select([]), 'fail');
   t.end();
 });
 

@@ -17,7 +17,7 @@ function held(
   options: Parameters<HostWorld['up']>[0] = {},
   limits: Partial<Limits> = {},
 ): { world: HostWorld; head: Head; controller: Controller; commands: FakeCommand[] } {
-  const world = new HostWorld(limits);
+  const world = new HostWorld({ retries: 0, ...limits });
   const { head, controller } = world.up(options);
   const commands: FakeCommand[] = [];
   world.fake.script = (command) => {

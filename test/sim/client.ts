@@ -128,13 +128,15 @@ export function submitIo(
       return;
     }
     world.outstanding.delete(outstanding);
+    op.sent = io.sent;
+    op.ways = wires.size;
     world.trace.note(`${kind} ends #${id} ${namespace.oracle.name}`, client, io.status);
     ended(op, io);
     // The buffers are the client's again: whoever still sends from them, or reads into them, is found out.
     op.data.fill(SCRIBBLE);
     if (kind === 'read') world.returned.push(op);
   };
-  const io = new Io({ ioDone: done }, kind, {
+  const io: Io = new Io({ ioDone: done }, kind, {
     slba,
     blocks,
     fua,
@@ -148,24 +150,25 @@ export function submitIo(
   });
   const outstanding: Outstanding = { op, io, client, namespace };
   world.outstanding.add(outstanding);
+  const wires = watchWires(world, io);
   head.submit(io);
-  op.single = io.running.length <= 1;
   const { change } = op;
-  if (change !== undefined) {
-    const wires = wiresOf(world, io);
-    change.over = () => calls > 0 && wires.every(isOver);
-  }
+  if (change !== undefined) change.over = () => calls > 0 && [...wires].every(isOver);
   return io;
 }
 
-/** The connections that the commands of an I/O went by. */
-function wiresOf(world: World, io: Io): Wire[] {
-  const wires: Wire[] = [];
-  for (const { queue } of io.running) {
-    const transport = queue?.connection.transport;
-    const wire = transport && world.net.wireOf(transport.local, transport.remote);
-    if (wire !== undefined) wires.push(wire);
-  }
+/** The connections that the commands of an I/O go by, whenever they do. */
+function watchWires(world: World, io: Io): Set<Wire> {
+  const wires = new Set<Wire>();
+  const push = io.running.push.bind(io.running);
+  io.running.push = (...requests) => {
+    for (const { queue } of requests) {
+      const transport = queue?.connection.transport;
+      const wire = transport && world.net.wireOf(transport.local, transport.remote);
+      if (wire !== undefined) wires.add(wire);
+    }
+    return push(...requests);
+  };
   return wires;
 }
 

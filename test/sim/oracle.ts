@@ -19,8 +19,9 @@ export interface Op {
   readonly data: Uint8Array;
   readonly start: number;
   readonly change: Change | undefined;
-  /** It went as one command. */
-  single: boolean;
+  /** Some of it may have left the host, and by how many connections. Known when it is over. */
+  sent: boolean;
+  ways: number;
 }
 
 /** What was done to the world so far, that may make an I/O fail. */
@@ -86,7 +87,7 @@ export class DiskOracle {
       }
       this.#open.add(change);
     }
-    return { id, kind, slba, blocks, fua, data, start: now, change, single: false };
+    return { id, kind, slba, blocks, fua, data, start: now, change, sent: false, ways: 0 };
   }
 
   /** The I/O ended; `status` is what its client was told. */
@@ -184,8 +185,10 @@ export class DiskOracle {
       );
     const { change } = op;
     if (change === undefined) return;
-    if (code === Status.HostPathError && op.single) change.never = true;
-    else if (code !== Status.HostPathError && code !== Status.AbortedByHost) change.closes = now;
+    // With several connections an attempt before the last one may be on its way still.
+    if (code === Status.HostPathError && !op.sent) change.never = true;
+    else if (code !== Status.HostPathError && code !== Status.AbortedByHost && op.ways <= 1)
+      change.closes = now;
     if (change.never || change.closes !== Infinity) this.#open.delete(change);
   }
 

@@ -278,7 +278,8 @@ function boundsOf({ targetLimits: target, hostLimits: host, kato, faults }: Plan
   const setup = (host.connectTimeout ?? 10_000) * 2 + (host.adminTimeout ?? 60_000);
   const end = (target.stallTimeout ?? 60_000) + (target.terminateTimeout ?? 30_000);
   return {
-    io: (host.ioTimeout ?? 30_000) * 2 + gone + longest,
+    // A held write waits for 3 × KATO + CQT.
+    io: (host.ioTimeout ?? 30_000) * 2 + gone + longest + 3 * kato + (host.commandQuiesceTime ?? 10_000),
     live: setup * 2 + gone + 3 * kato + 10_000 + longest,
     stop: end + setup + gone + 3 * kato + 130_000,
   };

@@ -1,0 +1,287 @@
+import t from 'tap';
+import { GHOST1_MARK } from '../../src/nvme/identify.ts';
+import { IoOpcode } from '../../src/nvme/opcode.ts';
+import { Status } from '../../src/nvme/status.ts';
+import { BLOCK } from '../doubles/fake-controller.ts';
+import { Multipath, type MultipathOptions } from '../doubles/multipath.ts';
+
+const block = (value: number, count = 1): Uint8Array => new Uint8Array(count * BLOCK).fill(value);
+const KATO = 5000;
+const CQT = 1000;
+/** Two paths; the first holds what it is sent. */
+const lostPath = (more: MultipathOptions = {}): Multipath => {
+  const m = new Multipath({
+    ...more,
+    options: { kato: KATO, ...more.options },
+    prepare: (fake, index) => {
+      fake.identify = { cqt: CQT };
+      more.prepare?.(fake, index);
+    },
+  });
+  m.a.holding = true;
+  return m;
+};
+
+t.test('GHOST.2 reads, flushes, and what was never sent fail over at once', (t) => {
+  const m = lostPath({ options: { queueEntries: 16 } });
+  m.b.fake.disk.fill(3);
+  const buffer = new Uint8Array(BLOCK);
+  const read = m.world.read(m.head, 0, 1, buffer);
+  const flush = m.world.submit(m.head, 'flush');
+  const reads = Array.from({ length: 13 }, (_, i) => m.world.read(m.head, i, 1));
+  const waits = m.world.write(m.head, 9, block(9));
+  m.world.settle();
+  m.down(m.a);
+  t.strictSame([read.status, flush.status, waits.status], [0, 0, 0]);
+  t.ok(reads.every(({ status }) => status === 0));
+  t.equal(buffer[0], 3);
+  t.strictSame(m.stop(), []);
+  t.end();
+});
+
+t.test('GHOST.2 safe: a write that may have left is repeated after 2 × KATO + CQT, no sooner', (t) => {
+  const m = lostPath();
+  const kinds = [
+    m.world.write(m.head, 0, block(1)),
+    m.world.submit(m.head, 'zeroes', { slba: 10, blocks: 1 }),
+    m.world.submit(m.head, 'deallocate', { ranges: [{ slba: 20, blocks: 1 }] }),
+  ];
+  m.world.settle();
+  m.down(m.a);
+  m.world.advance(2 * KATO + CQT - 1);
+  t.ok(kinds.every(({ status }) => status === undefined));
+  t.equal(m.b.fake.log.filter((line) => line.startsWith('q1 ') && line !== 'q1 Connect').length, 0);
+  m.world.advance(1);
+  t.ok(kinds.every(({ status }) => status === 0));
+  t.equal(m.b.fake.disk[0], 1);
+  t.strictSame(m.stop(), []);
+  t.end();
+});
+
+t.test('GHOST.2 safe: three times KATO with TBKAS', (t) => {
+  const m = lostPath({ prepare: (fake) => (fake.identify = { cqt: CQT, ctratt: { tbkas: 1 } }) });
+  const write = m.world.write(m.head, 0, block(1));
+  m.world.settle();
+  m.down(m.a);
+  m.world.advance(3 * KATO + CQT - 1);
+  t.equal(write.status, undefined);
+  m.world.advance(1);
+  t.equal(write.status, 0);
+  t.strictSame(m.stop(), []);
+  t.end();
+});
+
+t.test('GHOST.2 safe: at once when a target that keeps GHOST.1 has closed', (t) => {
+  const m = lostPath({
+    prepare: (fake) => {
+      const vs = new Uint8Array(1024);
+      vs.set(GHOST1_MARK);
+      fake.identify = { vs };
+    },
+  });
+  const write = m.world.write(m.head, 0, block(1));
+  m.world.settle();
+  for (const each of m.a.fake.connections) each.transport.end();
+  m.a.fake.onInitialize = ({ transport }) => transport.reset();
+  m.world.advance(10);
+  t.equal(write.status, 0);
+  t.strictSame(m.stop(), []);
+  t.end();
+});
+
+t.test('GHOST.2 safe: the same controller that connects again proves nothing', (t) => {
+  const m = lostPath({ sides: 1 });
+  const write = m.world.write(m.head, 0, block(1));
+  m.world.settle();
+  m.a.commands.length = 0;
+  m.a.holding = false;
+  m.a.fake.cut();
+  m.world.advance(1500);
+  t.equal(m.a.controller.state.now, 'live');
+  t.equal(write.status, undefined);
+  const read = m.world.read(m.head, 0, 1);
+  m.world.settle();
+  t.equal(read.status, 0);
+  m.world.advance(2 * KATO + CQT);
+  t.equal(write.status, 0);
+  t.strictSame(m.stop(), []);
+  t.end();
+});
+
+t.test('GHOST.2 immediate: the write is repeated at once', (t) => {
+  const m = lostPath({ options: { heads: { writeFailover: 'immediate' } } });
+  const write = m.world.write(m.head, 0, block(1));
+  m.world.settle();
+  m.down(m.a);
+  t.equal(write.status, 0);
+  t.strictSame(m.stop(), []);
+  t.end();
+});
+
+t.test('GHOST.2 with KATO 0 time proves nothing: the outcome of the write is unknown', (t) => {
+  const m = lostPath({ options: { kato: 0 } });
+  const write = m.world.write(m.head, 0, block(1));
+  const behind = m.world.write(m.head, 1, block(2));
+  m.world.settle();
+  m.down(m.a);
+  m.world.advance(1);
+  t.strictSame([write.status, write.io.unknown], [Status.AbortedByHost, true]);
+  t.strictSame([behind.status, behind.io.unknown], [Status.AbortedByHost, true]);
+  const after = m.world.write(m.head, 0, block(3));
+  m.world.settle();
+  t.equal(after.status, 0, 'nobody waits for ever');
+  t.strictSame(m.stop(), []);
+  t.end();
+});
+
+t.test('GHOST.2 what is answered is over: a refused write is repeated at once', (t) => {
+  const m = lostPath();
+  const write = m.world.write(m.head, 0, block(1));
+  m.world.settle();
+  m.a.refuse(Status.AnaInaccessible);
+  t.equal(write.status, 0);
+  t.strictSame(m.stop(), []);
+  t.end();
+});
+
+t.test('a controller that answers 371h does not speak for the host', (t) => {
+  const m = lostPath();
+  const write = m.world.write(m.head, 0, block(1));
+  m.world.settle();
+  m.a.refuse(Status.AbortedByHost);
+  t.equal(write.status, 0, 'it is a status of the path');
+  t.ok(m.head.traffic.ghosts.empty);
+  t.strictSame(m.stop(), []);
+  t.end();
+});
+
+t.test(
+  'GHOST.3 new writes to blocks of a held write wait behind it, in order; everything else goes on',
+  (t) => {
+    const m = lostPath();
+    const held = m.world.write(m.head, 10, block(1, 4));
+    m.world.settle();
+    m.down(m.a);
+    const order: number[] = [];
+    m.b.fake.script = ({ name, view }) => {
+      if (name === 'Write') order.push(view.getUint32(40, true));
+      return false;
+    };
+    const behind = [
+      m.world.write(m.head, 13, block(2)),
+      m.world.write(m.head, 8, block(3, 3)),
+      m.world.submit(m.head, 'deallocate', {
+        ranges: [
+          { slba: 0, blocks: 1 },
+          { slba: 11, blocks: 1 },
+        ],
+      }),
+    ];
+    const free = [
+      m.world.write(m.head, 14, block(4)),
+      m.world.write(m.head, 6, block(5, 4)),
+      m.world.read(m.head, 10, 4),
+      m.world.submit(m.head, 'flush'),
+    ];
+    m.world.settle();
+    t.ok(free.every(({ status }) => status === 0));
+    t.ok(behind.every(({ status }) => status === undefined));
+    t.equal(m.head.traffic.waiting.held, 4);
+    m.world.advance(2 * KATO + CQT);
+    t.ok([held, ...behind].every(({ status, calls }) => status === 0 && calls === 1));
+    t.strictSame(order, [14, 6, 10, 13, 8]);
+    t.equal(m.b.fake.disk[13 * BLOCK], 2, 'the newer data is there at the end');
+    t.strictSame(m.stop(), []);
+    t.end();
+  },
+);
+
+t.test('GHOST.3 the blocks wait even when nobody waits for the lost write any more', (t) => {
+  const m = lostPath();
+  const lost = m.world.write(m.head, 0, block(1));
+  m.world.settle();
+  m.down(m.a);
+  lost.io.abandon();
+  t.equal(lost.status, Status.AbortedByHost);
+  const newer = m.world.write(m.head, 0, block(2));
+  m.world.advance(2 * KATO + CQT - 1);
+  t.equal(newer.status, undefined);
+  m.world.advance(1);
+  t.equal(newer.status, 0);
+  t.strictSame(m.stop(), []);
+  t.end();
+});
+
+t.test('GHOST.3 a split write waits with its lost parts only', (t) => {
+  const m = lostPath({ limits: { maxTransfer: BLOCK, pieces: 4 } });
+  const write = m.world.write(m.head, 0, block(1, 8));
+  m.world.settle();
+  t.equal(m.a.commands.length, 4);
+  m.down(m.a);
+  t.equal(m.b.fake.disk[4 * BLOCK], 1, 'the parts that were never sent are written');
+  t.equal(write.status, undefined);
+  m.world.advance(2 * KATO + CQT);
+  t.equal(write.status, 0);
+  t.ok(m.b.fake.disk.subarray(0, 8 * BLOCK).every((byte) => byte === 1));
+  t.strictSame(m.stop(), []);
+  t.end();
+});
+
+t.test('changed to immediate, held writes go at once', (t) => {
+  const m = lostPath();
+  const [held, behind] = [m.world.write(m.head, 0, block(1)), m.world.write(m.head, 0, block(2))];
+  m.world.settle();
+  m.down(m.a);
+  m.head.subsystem.set({ writeFailover: 'immediate' });
+  m.world.settle();
+  t.strictSame([held.status, behind.status], [0, 0]);
+  t.strictSame(m.stop(), []);
+  t.end();
+});
+
+t.test('commands whose result changes when repeated end with an outcome that is unknown', (t) => {
+  for (const writeFailover of ['safe', 'immediate'] as const) {
+    const m = lostPath({ options: { heads: { writeFailover } } });
+    const acquire = {
+      opcode: IoOpcode.ReservationAcquire,
+      dwords: [0, 0],
+      direction: 'out' as const,
+      changes: true,
+      repeatable: false,
+    };
+    const commands = [
+      m.world.submit(m.head, 'compare', { slba: 0, blocks: 1, buffers: [block(0)] }),
+      m.world.submit(m.head, 'command', { command: acquire, buffers: [new Uint8Array(16)] }),
+    ];
+    m.world.settle();
+    t.equal(m.a.commands.length, 2);
+    m.down(m.a);
+    for (const { status, io } of commands) t.strictSame([status, io.unknown], [Status.AbortedByHost, true]);
+    t.strictSame(m.stop(), []);
+  }
+  t.end();
+});
+
+t.test('a Compare that was never sent goes another way', (t) => {
+  const m = lostPath({ options: { queueEntries: 16 } });
+  for (let i = 0; i < 15; i++) m.world.read(m.head, i, 1);
+  const compare = m.world.submit(m.head, 'compare', { slba: 0, blocks: 1, buffers: [block(0)] });
+  m.world.settle();
+  m.down(m.a);
+  t.equal(compare.status, 0);
+  t.strictSame(m.stop(), []);
+  t.end();
+});
+
+t.test('a held write ends when no path will come, and says that its outcome is unknown', (t) => {
+  const m = lostPath({ sides: 1 });
+  const write = m.world.write(m.head, 0, block(1));
+  m.world.settle();
+  m.down(m.a);
+  const fresh = m.world.write(m.head, 0, block(2));
+  m.a.controller.disconnect('disconnected', () => undefined);
+  t.strictSame([write.status, write.io.unknown], [Status.AbortedByHost, true]);
+  t.strictSame([fresh.status, fresh.io.unknown], [Status.HostPathError, false]);
+  t.strictSame(m.stop(), []);
+  t.end();
+});
