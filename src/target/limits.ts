@@ -37,7 +37,11 @@ export interface Limits {
   readonly newConnections: number;
   /** From accepting a connection to its Connect. */
   readonly connectTimeout: number;
-  /** For a PDU that has begun to be complete, for granted data to come, for a host to read what it is sent. */
+  /**
+   * For a PDU that has begun to be complete, for granted data to come, for a host to read what it is sent. Nothing, such
+   * as removing a namespace, waits for a host longer than this, the five seconds between two looks at it, and
+   * `terminateTimeout`.
+   */
   readonly stallTimeout: number;
   /** After a TermReq, for the host to close. */
   readonly terminateTimeout: number;

@@ -106,6 +106,7 @@ export class NvmHost {
 
   /** Events since the last look. */
   events(): AsyncEvent[] {
+    this.admin.env.clock.settle();
     const told = this.#requests.filter((cid) => this.admin.completion(cid) !== undefined);
     this.#requests = this.#requests.filter((cid) => !told.includes(cid));
     return told.map((cid) => eventOf(this.admin.response(cid).dw0));
