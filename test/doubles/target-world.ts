@@ -4,7 +4,12 @@ import type { MemoryNetOptions } from '../../src/runtime/memory/net.ts';
 import type { Limits } from '../../src/target/limits.ts';
 import type { Namespace } from '../../src/target/namespace.ts';
 import type { Subsystem } from '../../src/target/subsystem.ts';
-import { Target, type ListenOptions, type NamespaceOptions } from '../../src/target/target.ts';
+import {
+  Target,
+  type ListenOptions,
+  type NamespaceOptions,
+  type TargetOptions,
+} from '../../src/target/target.ts';
 import type { Port } from '../../src/target/port.ts';
 import { NvmHost, type NvmHostOptions } from './nvm-host.ts';
 import { WireHost } from './wire-host.ts';
@@ -27,10 +32,11 @@ export class TargetWorld {
       blockSize?: number;
       file?: (env: MemoryEnv) => FileIo;
       readOnly?: boolean;
+      target?: TargetOptions;
     } = {},
   ) {
     this.env = memoryEnv(1, options.net);
-    this.target = new Target(this.env, limits);
+    this.target = new Target(this.env, limits, options.target);
     this.subsystem = this.target.addSubsystem({ nqn: NQN, serial: 'S1', model: 'test' });
     const file = options.file?.(this.env) ?? this.env.files.memory(2 ** 20);
     this.namespace = this.target.addNamespace(this.subsystem, file, {
