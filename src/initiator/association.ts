@@ -113,11 +113,11 @@ export class Association implements ConnectionOwner {
   get over(): boolean {
     return this.state.is('over');
   }
-  /** Commands that were answered, over all queues. */
-  get completed(): number {
-    let sum = this.admin?.queue.completed ?? 0;
-    for (const { queue } of this.io) sum += queue.completed;
-    return sum;
+  /** Whether a command went out and was answered on any queue since the last call. */
+  traffic(): boolean {
+    let traffic = false;
+    for (const { queue } of this.connections) traffic = queue.traffic() || traffic;
+    return traffic;
   }
   get connections(): readonly Connection[] {
     return this.admin === undefined ? this.io : [this.admin, ...this.io];

@@ -1,7 +1,7 @@
 /**
  * The keep-alive timer of a controller (NVMe Base 2.1, section 3.9). A Keep Alive goes out every KATO/2; with
- * Traffic Based Keep Alive (CTRATT.TBKAS) the timer looks every KATO/4, and an answer to any command since the last
- * look makes it unnecessary. A controller that does not answer for KATO has given us up: so do we.
+ * Traffic Based Keep Alive (CTRATT.TBKAS) the timer looks every KATO/4, and any command that went out and was answered
+ * since the last look makes it unnecessary. A controller that does not answer for KATO has given us up: so do we.
  */
 import { keepAlive } from './commands.ts';
 import type { Association } from './association.ts';
@@ -9,7 +9,6 @@ import { refused } from './failure.ts';
 
 export class KeepAlive {
   readonly #association: Association;
-  #seen = 0;
   #outstanding = false;
 
   constructor(association: Association) {
@@ -29,9 +28,7 @@ export class KeepAlive {
 
   #look(): void {
     const association = this.#association;
-    const seen = association.completed;
-    const traffic = seen !== this.#seen;
-    this.#seen = seen;
+    const traffic = association.traffic();
     if (this.#outstanding || (association.tbkas && traffic)) return;
     this.#outstanding = true;
     association.command(

@@ -38,14 +38,15 @@ export class Queue {
   sqhd = 0;
   /** Commands in slots whose answer has not come, or whose data the socket still has. */
   outstanding = 0;
-  /** Commands that were answered, ever. */
-  completed = 0;
 
   readonly #slots: Slot[] = [];
   readonly #free: Slot[] = [];
   readonly #waiting = new Fifo<Request>();
   /** Set by `close` and `fail`. */
   #closed = false;
+  /** Looks of the keep-alive timer, and whether a command was sent and answered since the last one. */
+  #look = 0;
+  #traffic = false;
   /** What gathers the data of one H2CData PDU; the sender takes the slices out at once. */
   readonly #gather: Uint8Array[] = [];
   /** One timer for all deadlines; it fires at or before the next one. */
@@ -103,6 +104,7 @@ export class Queue {
   #send(slot: Slot, request: Request): void {
     const { sender, env } = this.connection;
     slot.begin(request, env.clock.now());
+    slot.look = this.#look;
     request.place = 'sent';
     request.slot = slot.index;
     const { view, length } = request;
@@ -120,6 +122,17 @@ export class Queue {
       sender.notify(slot);
     } else sender.end();
     if (slot.deadline !== Infinity) this.#watchUntil(slot.deadline);
+  }
+
+  /**
+   * Whether a command went out and was answered since the last call. The controller restarts its timer when a command
+   * comes, so the answer to one that went out long ago says nothing: it may have stood in line all the time.
+   */
+  traffic(): boolean {
+    const traffic = this.#traffic;
+    this.#look++;
+    this.#traffic = false;
+    return traffic;
   }
 
   /** An R2T: sends what it asks for, in PDUs of at most MAXH2CDATA. */
@@ -232,7 +245,7 @@ export class Queue {
 
   #complete(slot: Slot, status: number): void {
     slot.answered = true;
-    this.completed++;
+    if (slot.look === this.#look) this.#traffic = true;
     slot.request!.status = status;
     if (slot.unsent === 0) this.#finish(slot);
   }

@@ -29,6 +29,8 @@ export class Slot implements Sent {
 
   /** In `Clock.now()` milliseconds. */
   deadline = Infinity;
+  /** How often the keep-alive timer had looked when it was sent. */
+  look = 0;
   answered = false;
   /** It was not answered in time, and the controller was asked to abort it. */
   aborting = false;
