@@ -15,9 +15,10 @@ const layers = {
   storage: ['nvme', 'pdu', 'layout', 'runtime'],
   target: protocol,
   initiator: protocol,
+  nbd: ['layout', 'runtime'],
   config: protocol,
-  api: ['config', ...ends, 'runtime/node'],
-  daemon: ['api', 'config', ...ends, 'runtime/node'],
+  api: ['config', 'nbd', ...ends, 'runtime/node'],
+  daemon: ['api', 'config', 'nbd', ...ends, 'runtime/node'],
   cli: ['daemon', 'api', 'config', ...ends, 'runtime/node'],
 };
 const folders = Object.keys(layers).filter((folder) => !folder.includes('/'));

@@ -23,12 +23,18 @@ export interface WriteZeroesOptions extends WriteOptions {
 }
 export type { BlockRange };
 
+/** What is under the promises, for this folder only. */
+export let headOf: (disk: NvmeDisk) => Head;
+
 /**
  * A disk. Positions and counts are in blocks of `blockSize` bytes, and `blocks` is always a count. Buffers belong to
  * the disk until the promise settles. Every method rejects with an NvmeError; I/O of any size is split as the
  * controller asks for, and a part of it may have been done when it fails.
  */
 export class NvmeDisk {
+  static {
+    headOf = (disk) => disk.#head;
+  }
   readonly #head: Head;
 
   /** Made by `subsystem.head()`. */

@@ -23,7 +23,9 @@ import {
 import { discoveryRecord, type DiscoveryRecord } from './discovery.ts';
 import { NvmeError } from './error.ts';
 import { abortError, failureError, invalid } from './failure.ts';
+import { NvmeDisk, headOf } from './disk.ts';
 import { NvmeSubsystem } from './host-subsystem.ts';
+import { type NbdOptions, NvmeNbd } from './nbd.ts';
 
 export interface HostOptions {
   /** This host's name, and its identifier (a UUID). Default: /etc/nvme/hostnqn and hostid, else made once and kept. */
@@ -57,6 +59,7 @@ export class NvmeHost {
   readonly #subsystems = new WeakMap<Subsystem, NvmeSubsystem>();
   /** Attempts under way, so that a second one to the same place joins the first. */
   readonly #connecting = new Map<Controller, Promise<NvmeSubsystem>>();
+  readonly #served = new Set<NvmeNbd>();
   #identity: Promise<IdentitySources> | undefined = undefined;
   #closed: Promise<void> | undefined = undefined;
 
@@ -121,10 +124,29 @@ export class NvmeHost {
     }
   }
 
+  /**
+   * Serves disks to NBD clients (qemu-img, nbdcopy, nbdinfo, nbdfuse, fio) on a Unix-domain socket. It goes with the
+   * host, or by its own `close`.
+   */
+  async serveNbd(disks: NvmeDisk | readonly NvmeDisk[], options: NbdOptions): Promise<NvmeNbd> {
+    this.#checkOpen();
+    const served = new NvmeNbd(this.#env, options);
+    for (const disk of disks instanceof NvmeDisk ? [disks] : disks) served.add(headOf(disk));
+    await served.listen();
+    this.#served.add(served);
+    void served.ended.then(() => this.#served.delete(served));
+    return served;
+  }
+
   /** Disconnects everything, in order. Idempotent. */
   close(): Promise<void> {
-    this.#closed ??= new Promise((resolve) => this.#registry.stop(resolve));
+    this.#closed ??= this.#close();
     return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    await Promise.all([...this.#served].map((served) => served.close()));
+    await new Promise<void>((resolve) => this.#registry.stop(resolve));
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -12,6 +12,7 @@ export {
 } from './disk.ts';
 export { NvmeController, type Answer, type LogPageOptions } from './host-controller.ts';
 export type { ControllerDescription, TimerDescription } from '../initiator/describe.ts';
+export { NvmeNbd, type NbdCloseOptions, type NbdOptions } from './nbd.ts';
 export { NvmeSubsystem } from './host-subsystem.ts';
 export type { HostIdentity } from '../initiator/identity.ts';
 export { createTarget, NvmeTarget, type TargetOptions } from './target.ts';

@@ -30,6 +30,7 @@ export interface ConnectFlags extends HostFlags {
 }
 
 export interface Connected {
+  readonly host: NvmeHost;
   readonly subsystem: NvmeSubsystem;
   readonly controller: NvmeController;
 }
@@ -130,7 +131,7 @@ export function withController<T>(
     const subsystem = await host.connect(options);
     const [controller] = subsystem.controllers;
     if (!controller) throw new NvmeError('the connection was lost', { code: 'ECONNRESET' });
-    return use({ subsystem, controller });
+    return use({ host, subsystem, controller });
   });
 }
 

@@ -6,6 +6,7 @@ import { NvmeError } from '../api/error.ts';
 import { addBench } from './bench.ts';
 import { addData } from './data.ts';
 import { addDiscover } from './discover.ts';
+import { addNbd } from './nbd.ts';
 import { addIdentify } from './identify.ts';
 import { addTargetd } from './targetd.ts';
 
@@ -43,6 +44,7 @@ Errors are one line on stderr; NVMETCP_DEBUG=1 adds where they come from.`,
   addIdentify(program);
   addData(program);
   addBench(program);
+  addNbd(program);
   return program;
 }
 

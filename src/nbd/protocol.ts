@@ -28,9 +28,9 @@ export const Option = {
   Info: 6,
   Go: 7,
   StructuredReply: 8,
-  ListMetaContext: 10,
-  SetMetaContext: 11,
-  ExtendedHeaders: 12,
+  ListMetaContext: 9,
+  SetMetaContext: 10,
+  ExtendedHeaders: 11,
 } as const;
 
 /** Types of option replies; errors have the top bit. */

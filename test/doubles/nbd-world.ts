@@ -220,7 +220,7 @@ export class NbdClient {
       this.option(8);
       this.structured = true;
     }
-    if (status) this.option(11, concat([counted(name), u32(1), counted('base:allocation')]));
+    if (status) this.option(10, concat([counted(name), u32(1), counted('base:allocation')]));
     const answers = this.option(7, concat([counted(name), u16(0)]));
     if (answers.at(-1)?.type !== 1) throw new Error('GO was refused');
     this.transmit();

@@ -131,7 +131,7 @@ const REQUESTS = concat([
 const CONVERSATION = concat([
   u32(3),
   OptionHeader.bytes({ magic: Magic.option, option: 8 }),
-  OptionHeader.bytes({ magic: Magic.option, option: 11, length: 27 }),
+  OptionHeader.bytes({ magic: Magic.option, option: 10, length: 27 }),
   concat([counted(''), u32(1), counted('base:allocation')]),
   OptionHeader.bytes({ magic: Magic.option, option: 7, length: 6 }),
   concat([counted(''), u16(0)]),

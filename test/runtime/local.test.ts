@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import * as fs from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { must } from '../../src/runtime/assert.ts';
@@ -8,7 +9,9 @@ import { NodeLocalNet } from '../../src/runtime/node/local.ts';
 import type { IoError, Listener, Transport, TransportEvents } from '../../src/runtime/ports.ts';
 
 const local = new NodeLocalNet();
-const folder = t.testdir();
+/** Short, wherever the tests are: a socket's path has a limit. */
+const folder = fs.mkdtempSync(join(tmpdir(), 'local-'));
+t.teardown(() => fs.rmSync(folder, { recursive: true, force: true }));
 
 interface Answer<T> {
   readonly error: IoError | undefined;
