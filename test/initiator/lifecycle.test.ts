@@ -143,20 +143,21 @@ t.test('with TBKAS the timer looks every KATO/4 and traffic makes a Keep Alive u
 t.test('with TBKAS the answer to an old command is no traffic: the controller counts when it comes', (t) => {
   const world = new HostWorld();
   world.fake.identify = { ctratt: { tbkas: 1 } };
-  const { head } = world.up({ kato: 4000 });
+  const { head, controller } = world.up({ kato: 4000 });
   const held: (() => void)[] = [];
   world.fake.script = ({ name, on, cid }) => {
-    if (name === 'Read') held.push(() => on.respond(cid));
-    return name === 'Read';
+    if (name === 'Write') held.push(() => on.respond(cid));
+    return name === 'Write';
   };
   // All of them went out at once; one is answered now and then.
-  for (let i = 0; i < 20; i++) world.read(head, 0, 1);
+  for (let i = 0; i < 20; i++) world.write(head, 0, new Uint8Array(head.blockSize));
   world.advance(1000);
   const before = count(world, 'q0 Keep Alive');
   for (let i = 0; i < 16; i++) {
     held.shift()?.();
     world.advance(500);
   }
+  t.equal(controller.state.now, 'live');
   t.ok(count(world, 'q0 Keep Alive') - before >= 3, 'as if nothing was answered');
   for (const answer of held) answer();
   t.end();
