@@ -7,7 +7,8 @@ import type { IoError } from '../runtime/ports.ts';
 import type { Place } from './ranges.ts';
 import type { SlabSharer } from './slabs.ts';
 
-export type OperationKind = 'read' | 'write' | 'zero' | 'deallocate' | 'copy' | 'flush';
+/** `barrier`: waits for the changes of its bytes that are under way, holds off others, and is over after a sync. */
+export type OperationKind = 'read' | 'write' | 'zero' | 'deallocate' | 'copy' | 'flush' | 'barrier';
 
 /** Bytes to be copied. */
 export interface Source {

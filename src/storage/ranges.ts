@@ -232,7 +232,7 @@ export class Ranges {
   #measure(op: Operation): void {
     op.from = op.offset;
     op.to = op.offset + op.length;
-    op.modifies = op.kind !== 'read' || op.hold;
+    op.modifies = (op.kind !== 'read' && op.kind !== 'barrier') || op.hold;
   }
 
   #isClearIn(cell: Cell, op: Operation): boolean {

@@ -294,8 +294,8 @@ export class Volume {
     const refusal = this.#refusal(op);
     if (refusal) this.#finish(op, refusal);
     else if (op.kind === 'read') this.#read(op);
-    else if (op.kind === 'flush' && this.readOnly) this.#finish(op, undefined);
-    else if (op.kind === 'flush') this.#sync(op);
+    else if (this.readOnly && (op.kind === 'flush' || op.kind === 'barrier')) this.#finish(op, undefined);
+    else if (op.kind === 'flush' || op.kind === 'barrier') this.#sync(op);
     else {
       op.stage = 'file';
       if (op.kind === 'write') this.#file.write(op.offset, op.parts, (error) => this.#written(op, error));
@@ -306,7 +306,7 @@ export class Volume {
 
   /** Looked at when the operation starts: the volume may have failed or shrunk while it waited. */
   #refusal(op: Operation): IoError | undefined {
-    if (op.kind === 'flush') return undefined;
+    if (op.kind === 'flush' || op.kind === 'barrier') return undefined;
     if (op.kind !== 'read' && this.readOnly) return REFUSED.EROFS;
     if (op.kind !== 'read' && this.#failure) return REFUSED.EFAILED;
     let past = op.offset + op.length > this.#size;

@@ -2,7 +2,8 @@
  * Admin commands (NVMe Base 2.1, section 5). Discovery controllers have the same ones, with fewer features, logs and
  * CNS values.
  */
-import { FeatureSelect } from '../nvme/features.ts';
+import { viewOf } from '../layout/struct.ts';
+import { FeatureCapabilities, FeatureSelect } from '../nvme/features.ts';
 import { AdminOpcode } from '../nvme/opcode.ts';
 import { Abort, GetFeatures, GetLogPage, SetFeatures, logLength } from '../nvme/sqe.ts';
 import { IDENTIFY_SIZE } from '../nvme/identify.ts';
@@ -25,9 +26,10 @@ const getLogPage: Handler = {
     const page = LOGS.get(GetLogPage.lid.get(command.view, 0));
     if (page === undefined || !has(page, command.queue.controller!)) return Status.InvalidLogPage | DNR;
     command.length = logLength(command.view, 0);
-    if (command.length > command.queue.connection.target.limits.maxTransfer) return Status.InvalidField | DNR;
+    if (command.length > command.queue.connection.target.limits.maxTransfer)
+      return command.invalid(GetLogPage.numdl.offset);
     const offset = GetLogPage.lpo.get(command.view, 0);
-    return offset % 4 === 0 || offset === Infinity ? 0 : Status.InvalidField | DNR;
+    return offset % 4 === 0 || offset === Infinity ? 0 : command.invalid(GetLogPage.lpo.offset);
   },
   execute(command) {
     const controller = command.queue.controller!;
@@ -80,14 +82,16 @@ const abort: Handler = {
 function checkFeature(command: Command): number {
   const controller = command.queue.controller!;
   const feature = findFeature(controller, SetFeatures.fid.get(command.view, 0));
-  if (feature === undefined) return Status.InvalidField | DNR;
+  if (feature === undefined) return command.invalid(SetFeatures.fid.offset);
   const { nsid, opcode } = command;
   const all = nsid === BROADCAST_NSID;
-  const exists = controller.attachments.has(nsid);
-  if (feature.perNamespace)
-    return exists || (all && opcode === AdminOpcode.SetFeatures) ? 0 : Status.InvalidNamespace | DNR;
+  const attachment = controller.attachments.get(nsid);
+  if (feature.perNamespace) {
+    if (attachment !== undefined) return attachment.anaRefusal;
+    return all && opcode === AdminOpcode.SetFeatures ? 0 : Status.InvalidNamespace | DNR;
+  }
   if (nsid === 0 || all) return 0;
-  if (!exists) return Status.InvalidNamespace | DNR;
+  if (attachment === undefined) return Status.InvalidNamespace | DNR;
   // Asked through a namespace, the controller's value is told; but it cannot be set so.
   return opcode === AdminOpcode.SetFeatures ? Status.FeatureNotNamespaceSpecific | DNR : 0;
 }
@@ -108,6 +112,7 @@ const setFeatures: Handler = {
     const status =
       feature?.set?.(controller, SetFeatures.cdw11.get(command.view, 0), command) ??
       Status.FeatureNotChangeable | DNR;
+    if (status === (Status.InvalidField | DNR)) command.invalid(SetFeatures.cdw11.offset);
     if (status !== LATER) command.complete(status);
   },
 };
@@ -119,27 +124,40 @@ const getFeatures: Handler = {
     const status = checkFeature(command);
     if (status !== 0) return status;
     const select = GetFeatures.sel.sel.get(command.view, 0);
-    if (select > FeatureSelect.Capabilities) return Status.InvalidField | DNR;
+    if (select > FeatureSelect.Capabilities) return command.invalid(GetFeatures.sel.offset);
+    if (select === FeatureSelect.Capabilities) return 0;
     const feature = findFeature(command.queue.controller!, GetFeatures.fid.get(command.view, 0));
-    command.length = select === FeatureSelect.Capabilities ? 0 : (feature?.gives ?? 0);
-    return 0;
+    command.length = feature?.gives ?? 0;
+    const refused = feature?.refuses?.(GetFeatures.cdw11.get(command.view, 0)) ?? 0;
+    if (refused !== 0) command.invalid(GetFeatures.cdw11.offset);
+    return refused;
   },
   execute(command) {
     const controller = command.queue.controller!;
     const feature = findFeature(controller, GetFeatures.fid.get(command.view, 0))!;
     const select = GetFeatures.sel.sel.get(command.view, 0);
+    const cdw11 = GetFeatures.cdw11.get(command.view, 0);
     if (select === FeatureSelect.Capabilities) {
-      // Nothing is saveable, so "saved" is "default".
-      command.dw0 = (feature.perNamespace ? 2 : 0) | (feature.set ? 4 : 0);
+      command.dw0 = viewOf(
+        FeatureCapabilities.bytes({
+          caps: {
+            saveable: 0,
+            namespaceSpecific: feature.perNamespace ? 1 : 0,
+            changeable: feature.set ? 1 : 0,
+          },
+        }),
+      ).getUint32(0, true);
       command.complete(0);
       return;
     }
-    command.dw0 =
-      select === FeatureSelect.Current
-        ? feature.get(controller, GetFeatures.cdw11.get(command.view, 0), command)
-        : feature.initial;
-    if (feature.getData) command.respond(feature.getData(controller));
-    else command.complete(0);
+    // Nothing is saveable, so "saved" is "default".
+    const current = select === FeatureSelect.Current;
+    const { initial } = feature;
+    if (current) command.dw0 = feature.get(controller, cdw11, command);
+    else command.dw0 = typeof initial === 'number' ? initial : initial(controller, cdw11);
+    if (feature.getData === undefined) command.complete(0);
+    else if (current) command.respond(feature.getData(controller));
+    else command.respond(feature.initialData?.(controller) ?? new Uint8Array(feature.gives ?? 0));
   },
 };
 

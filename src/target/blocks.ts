@@ -35,7 +35,8 @@ function transfer(command: Command): number {
   const status = blocks(command);
   if (status !== 0) return status;
   const { length } = command.op;
-  if (length > command.queue.connection.target.limits.maxTransfer) return Status.InvalidField | DNR;
+  if (length > command.queue.connection.target.limits.maxTransfer)
+    return command.invalid(ReadWrite.nlb.offset);
   command.length = length;
   return 0;
 }

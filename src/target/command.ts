@@ -9,6 +9,7 @@ import { viewOf } from '../layout/struct.ts';
 import { SqeHead } from '../nvme/sqe.ts';
 import { FabricsSqe } from '../nvme/fabrics.ts';
 import { FABRICS_OPCODE } from '../nvme/opcode.ts';
+import { DNR, Status } from '../nvme/status.ts';
 import { Operation, type OperationOwner } from '../storage/operation.ts';
 import type { Sent } from '../pdu/sender.ts';
 import type { FusedPair } from './fused.ts';
@@ -23,6 +24,9 @@ const SMALL = 4096;
 const GATHER = 16_384;
 const MOST_PIECES = 32;
 const ZEROES = new Uint8Array(16_384);
+
+/** Parameter Error Location of an error that no field is to blame for. */
+export const NOWHERE = 0xffff;
 
 export type CommandPhase = 'free' | 'receiving' | 'granting' | 'executing' | 'sending';
 
@@ -59,6 +63,8 @@ export class Command implements OperationOwner, Sent {
   grantedAt = 0;
   /** What it ends with as soon as nothing more of its data is on the way: a data digest that was wrong, an Abort, … */
   problem = 0;
+  /** Where the field is that is wrong: the byte of the SQE, and the bit in it times 256; for the error log. */
+  wrong = NOWHERE;
   /** The fused pair that it is one half of. */
   pair: FusedPair | undefined = undefined;
 
@@ -101,6 +107,7 @@ export class Command implements OperationOwner, Sent {
     this.dw0 = this.dw1 = 0;
     this.step = 0;
     this.problem = 0;
+    this.wrong = NOWHERE;
     this.lent = this.parked = this.counted = false;
     this.handler = undefined;
     this.attachment = undefined;
@@ -144,6 +151,12 @@ export class Command implements OperationOwner, Sent {
   /** The received data in one piece; for commands that are not I/O. */
   data(): Uint8Array {
     return concat(this.op.parts).subarray(0, this.length);
+  }
+
+  /** Invalid Field in Command: the one at `byte` of the SQE, from `bit` on. */
+  invalid(byte: number, bit = 0): number {
+    this.wrong = byte + bit * 0x100;
+    return Status.InvalidField | DNR;
   }
 
   /** Ends the command; `status` may carry DNR. */

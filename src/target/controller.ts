@@ -63,6 +63,8 @@ export class Controller {
   /** Of a discovery controller: the records of its log as it was read last. */
   discoveryView: DiscoveryView | undefined = undefined;
   readonly features: FeatureValues;
+  /** `Clock.now()` of its beginning. */
+  readonly madeAt: number;
   readonly asyncEvents: AsyncEvents;
   readonly changedNamespaces = new ChangedNamespaces();
   readonly reservationLog = new ReservationLog();
@@ -93,6 +95,7 @@ export class Controller {
     this.#queues.add(admin);
     this.hostnqn = hostnqn;
     this.hostid = hostid;
+    this.madeAt = env.clock.now();
     this.features = new FeatureValues(limits.ioQueues, kato);
     this.asyncEvents = new AsyncEvents(limits.asyncEvents);
     this.state = machine(env, `controller ${cntlid} of ${subsystem.nqn}`, STATES, 'disabled');
@@ -302,7 +305,7 @@ export class Controller {
     const code = statusCode(status);
     if (code === Status.AbortedSqDeletion || code === Status.AbortRequested) return;
     this.errors.add(command, status);
-    if (code >= 0x280 && code <= 0x2ff)
+    if (code >= 0x280 && code <= 0x2ff && code !== Status.CompareFailure)
       this.#log('warn', 'media error', {
         nsid: command.nsid,
         status: statusName(status),

@@ -16,7 +16,7 @@ export const copy: Handler = {
   check(command) {
     const status = namespace(command);
     if (status !== 0) return status;
-    if (Copy.descriptor.desfmt.get(command.view, 0) !== 0) return Status.InvalidField | DNR;
+    if (Copy.descriptor.desfmt.get(command.view, 0) !== 0) return command.invalid(Copy.descriptor.offset);
     const count = Copy.nr.get(command.view, 0);
     if (count > command.queue.connection.target.limits.copyRanges)
       return IoStatus.CommandSizeLimitExceeded | DNR;

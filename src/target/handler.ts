@@ -6,6 +6,8 @@ import type { Command } from './command.ts';
 
 /** Instead of a status: the command is answered when what it changed is kept. */
 export const LATER = -1;
+/** Command Scope and FID Scope, as bits (Base 2.1, section 5.1.12.1.6). */
+export const Scope = { namespace: 1 << 0, controller: 1 << 1, subsystem: 1 << 5 } as const;
 
 export interface Handler {
   readonly name: string;
@@ -13,6 +15,10 @@ export interface Handler {
   readonly transfer: 'none' | 'in' | 'out';
   /** Changes what is on the namespace. */
   readonly modifies?: true;
+  /** Changes which namespaces controllers have. */
+  readonly changesInventory?: true;
+  /** How far it reaches, for the effects log; the namespace for I/O, the controller for admin commands if not given. */
+  readonly scope?: keyof typeof Scope;
   /** Gives the status to refuse it with, or 0; sets `command.length`, and what `execute` needs. */
   check(command: Command): number;
   execute(command: Command): void;

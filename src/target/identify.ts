@@ -107,7 +107,7 @@ function identifyController(_: Command, controller: Controller): Answer {
 
 function identifyIoController(view: DataView, controller: Controller): void {
   const { limits } = controller.subsystem.target;
-  const { cmic, sqes, cqes, oncs, vwc } = IdController;
+  const { cmic, sqes, cqes, oncs, vwc, nwpc } = IdController;
   // Fixed for the subsystem's life (LIFE.11): several ports, several controllers, ANA.
   cmic.multiplePorts.set(view, 0, 1);
   cmic.multipleControllers.set(view, 0, controller.subsystem.shared ? 1 : 0);
@@ -130,6 +130,7 @@ function identifyIoController(view: DataView, controller: Controller): void {
   vwc.present.set(view, 0, 1);
   // Flush with NSID FFFFFFFFh is not supported.
   vwc.broadcast.set(view, 0, 2);
+  for (const state of [nwpc.writeProtect, nwpc.untilPowerCycle, nwpc.permanent]) state.set(view, 0, 1);
   const { atomicity } = controller.subsystem.target;
   IdController.awun.set(view, 0, atomicity.write(LARGEST_BLOCK));
   IdController.acwu.set(view, 0, atomicity.compareAndWrite(LARGEST_BLOCK) / LARGEST_BLOCK);

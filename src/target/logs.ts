@@ -1,6 +1,8 @@
 /** Log pages, one row per LID: each is built whole, then cut to what the host asked for (Base 2.1, section 5.1.12). */
 import {
+  CommandEffects,
   CommandEffectsLog,
+  FeatureEffects,
   FeatureEffectsLog,
   FirmwareSlotLog,
   LogId,
@@ -14,7 +16,7 @@ import type { Command } from './command.ts';
 import type { Controller } from './controller.ts';
 import { discoveryLog } from './discovery.ts';
 import { findFeature, FEATURES } from './features.ts';
-import type { Handler } from './handler.ts';
+import { Scope, type Handler } from './handler.ts';
 import { FIRMWARE } from './identify.ts';
 
 interface LogPage {
@@ -38,6 +40,7 @@ export interface CommandTables {
 /** Bit 0 of LSP in the ANA log: groups only. */
 const RGO = 1;
 const KELVIN = 273;
+const MINUTE = 60_000;
 
 export function logPages(tables: () => CommandTables): ReadonlyMap<number, LogPage> {
   const pages: ReadonlyMap<number, LogPage> = new Map<number, LogPage>([
@@ -92,18 +95,7 @@ export function logPages(tables: () => CommandTables): ReadonlyMap<number, LogPa
           anaLog(controller, (GetLogPage.cdw10.lsp.get(command.view, 0) & RGO) !== 0),
       },
     ],
-    [
-      LogId.FeatureEffects,
-      {
-        on: 'io',
-        build(controller) {
-          const made = new Uint8Array(FeatureEffectsLog.size);
-          for (const fid of FEATURES.keys())
-            if (findFeature(controller, fid)) viewOf(made).setUint32(4 * fid, 1, true);
-          return made;
-        },
-      },
-    ],
+    [LogId.FeatureEffects, { on: 'io', build: featureEffects }],
     [LogId.Discovery, { on: 'discovery', piece: discoveryLog }],
   ]);
   return pages;
@@ -140,6 +132,8 @@ function smart({ subsystem, errors }: Controller): Uint8Array {
     sum.errors += counters.errors;
     failed ||= volume?.failure !== undefined;
   }
+  const { target } = subsystem;
+  const uptime = target.env.clock.now() - target.startedAt;
   const units = (bytes: number): bigint => BigInt(Math.ceil(bytes / 512_000));
   return SmartLog.bytes({
     cw: {
@@ -157,6 +151,10 @@ function smart({ subsystem, errors }: Controller): Uint8Array {
     duw: units(sum.bytesWritten),
     hrc: BigInt(sum.reads),
     hwc: BigInt(sum.writes),
+    cbt: BigInt(Math.floor(subsystem.busy / MINUTE)),
+    // The target's process is what is powered on.
+    pwrc: 1n,
+    poh: BigInt(Math.floor(uptime / (60 * MINUTE))),
     mdie: BigInt(sum.errors),
     neile: BigInt(errors.count),
   });
@@ -165,16 +163,31 @@ function smart({ subsystem, errors }: Controller): Uint8Array {
 /** What each opcode does, from the tables that run them. */
 function commandEffects({ admin, io }: CommandTables): Uint8Array {
   const made = new Uint8Array(CommandEffectsLog.size);
-  const view = viewOf(made);
-  const SUPPORTED = 1;
-  const CONTENT_CHANGES = 2;
-  for (const opcode of admin.keys())
-    view.setUint32(CommandEffectsLog.acs.offset + 4 * opcode, SUPPORTED, true);
-  for (const [opcode, handler] of io)
-    view.setUint32(
-      CommandEffectsLog.iocs.offset + 4 * opcode,
-      SUPPORTED | (handler.modifies ? CONTENT_CHANGES : 0),
-      true,
-    );
+  const write = (at: number, handler: Handler, scope: keyof typeof Scope): void => {
+    const { modifies, changesInventory } = handler;
+    const effects = {
+      csupp: 1,
+      lbcc: modifies ? 1 : 0,
+      nic: changesInventory ? 1 : 0,
+      csp: Scope[handler.scope ?? scope],
+    };
+    made.set(CommandEffects.bytes({ effects }), at);
+  };
+  for (const [opcode, handler] of admin)
+    write(CommandEffectsLog.acs.offset + 4 * opcode, handler, 'controller');
+  for (const [opcode, handler] of io) write(CommandEffectsLog.iocs.offset + 4 * opcode, handler, 'namespace');
+  return made;
+}
+
+/** What each feature changes, of those that the controller has. */
+function featureEffects(controller: Controller): Uint8Array {
+  const made = new Uint8Array(FeatureEffectsLog.size);
+  for (const fid of FEATURES.keys()) {
+    const feature = findFeature(controller, fid);
+    if (feature === undefined) continue;
+    const fsp = Scope[feature.perNamespace ? 'namespace' : 'controller'];
+    const effects = { fsupp: 1, ncc: feature.changesNamespace ? 1 : 0, fsp };
+    made.set(FeatureEffects.bytes({ effects }), 4 * fid);
+  }
   return made;
 }

@@ -18,6 +18,8 @@ const DETACH = 1;
 export const namespaceAttachment: Handler = {
   name: 'Namespace Attachment',
   transfer: 'in',
+  changesInventory: true,
+  scope: 'subsystem',
   check(command) {
     const controller = command.queue.controller!;
     if (controller.discovery) return Status.InvalidOpcode | DNR;

@@ -14,6 +14,7 @@ import type { NamespaceFacts } from './facts.ts';
 import { reservationPlace } from './reservation-place.ts';
 import { Reservations } from './reservations.ts';
 import type { Subsystem } from './subsystem.ts';
+import { protectionOf } from './write-protect.ts';
 
 /** What stays the same over restarts (LIFE.10). */
 export interface NamespaceIdentity {
@@ -73,6 +74,9 @@ export class Namespace {
   /** All parts, each with its owner's shape. */
   readonly facts: NamespaceFacts;
   readonly reservations: Reservations;
+  /** Namespace Write Protection state (write-protect.ts), and whether it is being changed. */
+  protection: number;
+  protecting = false;
   /** Absent while it is disabled. */
   volume: Volume | undefined;
   #blocks: number;
@@ -97,6 +101,7 @@ export class Namespace {
     this.hosts = settings.hosts && new Set(settings.hosts);
     this.facts = { ...settings.facts };
     this.owner = ownerOf(this.facts.owner);
+    this.protection = protectionOf(this.facts.writeProtect);
     this.state = machine(env, `namespace ${this.nsid} of ${subsystem.nqn}`, STATES, 'enabled');
     this.reservations = new Reservations(reservationPlace(this), this.facts.reservation);
     this.volume = volume;
@@ -119,8 +124,9 @@ export class Namespace {
     return this.blocks * this.blockSize;
   }
 
-  /** Nothing can be written: exported so, or a flush has failed (DISK.2). */
+  /** Nothing can be written: exported so, a host has said so, or a flush has failed (DISK.2). */
   get writeProtected(): boolean {
+    if (this.protection !== 0) return true;
     return this.volume !== undefined && (this.volume.readOnly || this.volume.failure !== undefined);
   }
 

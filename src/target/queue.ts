@@ -6,7 +6,7 @@ import { CapsuleResp, C2HData, Flag, H2CData, PduType, R2T } from '../pdu/pdus.t
 import { Fes, ProtocolFault, invalidField, sequenceError } from '../pdu/fault.ts';
 import { Cqe, SQHD_NONE } from '../nvme/cqe.ts';
 import { FABRICS_OPCODE } from '../nvme/opcode.ts';
-import { DPTR, PSDT_SGL, PSDT_SGL_METADATA, Sgl, SglId, SqeHead } from '../nvme/sqe.ts';
+import { DPTR, PSDT_SGL, PSDT_SGL_METADATA, ReadWrite, Sgl, SglId, SqeHead } from '../nvme/sqe.ts';
 import { DNR, Status } from '../nvme/status.ts';
 import { assert } from '../runtime/assert.ts';
 import { ADMIN } from './admin.ts';
@@ -176,7 +176,7 @@ export class Queue implements Waiter {
   #dispatchSecond(first: Command, second: Command): void {
     let status = this.#checkFused(second, Fuse.second);
     let firstStatus: number = Status.AbortedFailedFused;
-    if (status === 0 && !matches(first, second)) firstStatus = status = Status.InvalidField | DNR;
+    if (status === 0 && !matches(first, second)) firstStatus = status = second.invalid(ReadWrite.slba.offset);
     if (status !== 0) {
       this.complete(first, firstStatus);
       this.complete(second, status);
@@ -192,7 +192,7 @@ export class Queue implements Waiter {
     const handler = this.#handler(command);
     const fused = fusedHandler(handler, fuse);
     const status = this.#check(command, fused ?? handler);
-    return status === 0 && fused === undefined ? Status.InvalidField | DNR : status;
+    return status === 0 && fused === undefined ? command.invalid(SqeHead.flags.offset) : status;
   }
 
   #check(command: Command, handler: Handler | undefined): number {
@@ -201,7 +201,7 @@ export class Queue implements Waiter {
     if (command.problem !== 0) return command.problem;
     if (handler === undefined) return Status.InvalidOpcode | DNR;
     const psdt = SqeHead.flags.psdt.get(command.view, 0);
-    if (psdt !== PSDT_SGL && psdt !== PSDT_SGL_METADATA) return Status.InvalidField | DNR;
+    if (psdt !== PSDT_SGL && psdt !== PSDT_SGL_METADATA) return command.invalid(SqeHead.flags.offset, 6);
     const status = handler.check(command);
     if (status !== 0) return status;
     command.handler = handler;

@@ -45,6 +45,8 @@ export class Subsystem {
   readonly namespaces = new Map<number, Namespace>();
   /** By CNTLID. */
   readonly controllers = new Map<number, Controller>();
+  /** Milliseconds with I/O commands under way, as far as looking now and then can tell (Controller Busy Time). */
+  busy = 0;
   readonly groupChanges = new GroupChanges();
   /** It is being deleted: nobody connects any more. */
   deleting = false;

@@ -50,6 +50,8 @@ export class Target {
   /** By NQN. */
   readonly subsystems = new Map<string, Subsystem>();
   readonly atomicity: Atomicity;
+  /** `Clock.now()` of its beginning. */
+  readonly startedAt: number;
   readonly discovery: Subsystem;
   /** That listen, in the order in which they began to. */
   readonly ports: Port[] = [];
@@ -73,6 +75,7 @@ export class Target {
     this.limits = { ...DEFAULT_LIMITS, ...limits };
     const problem = limitsProblem(this.limits);
     if (problem !== undefined) throw new RangeError(problem);
+    this.startedAt = env.clock.now();
     this.atomicity = new Atomicity(this.limits);
     this.capsuleBudget = new Budget(this.limits.capsuleBudget);
     this.writeBudget = new Budget(this.limits.writeBudget);
@@ -361,7 +364,13 @@ export class Target {
   #watchStalls(): void {
     this.#stallCheck = this.env.clock.timer('looks for stalled connections', STALL_CHECK, () => {
       const now = this.env.clock.now();
-      for (const connection of this.connections()) connection.checkStalls(now);
+      const busy = new Set<Subsystem>();
+      for (const connection of this.connections()) {
+        connection.checkStalls(now);
+        const { qid, outstanding, controller } = connection.queue;
+        if (qid !== 0 && outstanding > 0 && controller !== undefined) busy.add(controller.subsystem);
+      }
+      for (const subsystem of busy) subsystem.busy += STALL_CHECK;
       this.#watchStalls();
     });
   }
