@@ -8,7 +8,7 @@ import type { Limits } from '../../src/target/limits.ts';
 import type { Namespace } from '../../src/target/namespace.ts';
 import type { Port } from '../../src/target/port.ts';
 import type { Subsystem } from '../../src/target/subsystem.ts';
-import { Target } from '../../src/target/target.ts';
+import { Target, type NamespaceOptions } from '../../src/target/target.ts';
 import { Durability } from './durability.ts';
 import type { Journal } from './journal.ts';
 import { Wire } from './wire.ts';
@@ -31,6 +31,7 @@ export class TestTarget {
   readonly #folder: string;
   readonly #files: string[] = [];
   #wire: Wire | undefined = undefined;
+  readonly #wires: Wire[] = [];
 
   private constructor(options: TestTargetOptions, folder: string, journal: Journal) {
     this.blockSize = options.blockSize ?? 512;
@@ -66,19 +67,39 @@ export class TestTarget {
   }
 
   async add(nsid: number, size: number): Promise<Namespace> {
-    const path = this.path(nsid);
+    const file = await this.#open(nsid, size);
+    this.#files.push(this.path(nsid));
+    return this.target.addNamespace(this.subsystem, file, this.#options(nsid));
+  }
+
+  /** One in memory. */
+  addMemory(nsid: number, size: number): Namespace {
+    const file = this.target.env.files.memory(size);
+    return this.target.addNamespace(this.subsystem, file, this.#options(nsid));
+  }
+
+  /** Gives a disabled namespace its file again. */
+  async enable(nsid: number): Promise<void> {
+    const namespace = this.subsystem.namespaces.get(nsid);
+    if (namespace) this.target.enableNamespace(namespace, await this.#open(nsid, undefined), false);
+  }
+
+  #open(nsid: number, createSize: number | undefined): Promise<FileIo> {
     const { files } = this.target.env;
-    const file = await answer<FileIo>((done) =>
-      files.open(path, { readOnly: false, createSize: size }, done),
-    );
-    this.#files.push(path);
+    return answer<FileIo>((done) => files.open(this.path(nsid), { readOnly: false, createSize }, done));
+  }
+
+  #options(nsid: number): NamespaceOptions {
     const uuid = `5c3f2a10-6c1e-4a53-9d5e-${String(nsid).padStart(12, '0')}`;
-    return this.target.addNamespace(this.subsystem, file, {
-      nsid,
-      uuid,
-      blockSize: this.blockSize,
-      readOnly: false,
-    });
+    return { nsid, uuid, blockSize: this.blockSize, readOnly: false };
+  }
+
+  /** One more port, behind a relay of its own. */
+  async listen(): Promise<{ readonly port: Port; readonly wire: Wire }> {
+    const port = await answer<Port>((done) => this.target.listen({ host: '127.0.0.1', port: 0 }, done));
+    const wire = await Wire.open({ to: port.address.port, listener: this.durability });
+    this.#wires.push(wire);
+    return { port, wire };
   }
 
   async remove(nsid: number): Promise<void> {
@@ -94,7 +115,7 @@ export class TestTarget {
 
   /** Connections and controllers that it still has. */
   get left(): { readonly connections: number; readonly controllers: number } {
-    const connections = this.target.ports.reduce((sum, port) => sum + port.connections.size, 0);
+    const connections = [...this.target.connections()].length;
     const { subsystem, target } = this;
     return { connections, controllers: subsystem.controllers.size + target.discovery.controllers.size };
   }
@@ -103,6 +124,7 @@ export class TestTarget {
     const stopped = new Promise<void>((resolve) => this.target.stop(resolve));
     this.target.force();
     await this.#wire?.close();
+    for (const wire of this.#wires) await wire.close();
     await stopped;
     for (const path of this.#files) await rm(path, { force: true });
   }

@@ -2,6 +2,7 @@
 import type { Scenario } from '../scenario.ts';
 import { LINUX_CONNECTS } from './linux-connects.ts';
 import { LINUX_DATA } from './linux-data.ts';
+import { LINUX_PATHS } from './linux-paths.ts';
 import { LINUX_STAYS } from './linux-stays.ts';
 import { OUR_CLI } from './our-cli.ts';
 import { OUR_HOST } from './our-host.ts';
@@ -10,6 +11,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...LINUX_CONNECTS,
   ...LINUX_STAYS,
   ...LINUX_DATA,
+  ...LINUX_PATHS,
   ...OUR_HOST,
   ...OUR_CLI,
 ];

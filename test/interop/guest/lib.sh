@@ -60,6 +60,10 @@ disk() {
   find_disk "$1" "${2:-1}"
 }
 
+no_disk() { ! find_disk "$1" "$2"; }
+# disk_has_size NQN NSID BYTES
+disk_has_size() { has_size "$(find_disk "$1" "$2")" "$3"; }
+
 disconnect() {
   local said
   said=$(nvme disconnect -n "$1" 2>&1) || fail "nvme disconnect: $said"
