@@ -52,7 +52,7 @@ function portProblem(
     return new ConfigError(`${path}: there is no subsystem ${port.subsystems[absent] ?? ''}`, { path });
   }
   const same = ports.find(
-    (other) => other.id < port.id && other.enabled && port.enabled && overlap(other, port),
+    (other) => other.id < port.id && isOpen(other) && isOpen(port) && overlap(other, port),
   );
   if (same)
     return new ConfigError(`${at}.address: ${port.address} is taken by port ${same.id}, ${same.address}`, {
@@ -65,6 +65,8 @@ function portProblem(
     twice(port.referrals, `${at}.referrals`, 'address', ({ address }) => address)
   );
 }
+
+const isOpen = ({ enabled, dormant }: PortEntry): boolean => enabled && !dormant;
 
 function overlap(one: PortEntry, other: PortEntry): boolean {
   const [a, b] = [addressOf(one.address), addressOf(other.address)];

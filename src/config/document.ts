@@ -106,6 +106,7 @@ export interface PortEntry {
   readonly ana: readonly AnaEntry[];
   readonly referrals: readonly ReferralEntry[];
   readonly volatile?: true;
+  readonly dormant?: true;
   /** Every group is inaccessible here until hosts have moved to another port. Not written: a restart ends it. */
   readonly draining?: true;
 }

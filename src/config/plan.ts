@@ -186,7 +186,7 @@ function holder(
 // ---- ports
 
 const listening = ({ ports }: TargetDocument): Map<number, PortEntry> =>
-  new Map(ports.filter(({ enabled }) => enabled).map((port) => [port.id, port]));
+  new Map(ports.filter(({ enabled, dormant }) => enabled && !dormant).map((port) => [port.id, port]));
 
 function diffPorts(
   running: TargetDocument,

@@ -186,6 +186,8 @@ export interface FileIo {
 export interface StateStore {
   read(name: string, done: (error: IoError | undefined, text: string | undefined) => void): void;
   write(name: string, text: string, done: IoDone): void;
+  /** Takes a document away for good; one that does not exist is no error. */
+  remove(name: string, done: IoDone): void;
 }
 
 export interface Crypto {

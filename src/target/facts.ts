@@ -59,6 +59,11 @@ export class FactsStore {
     else running.next = { text, told: [...(running.next?.told ?? []), done] };
   }
 
+  /** The namespace is gone for good. Nothing of it is being saved any more. */
+  remove(uuid: string, done: IoDone): void {
+    this.#store.remove(factsDocument(uuid), done);
+  }
+
   /** Saves that are under way. */
   get saving(): number {
     return this.#saving.size;

@@ -18,6 +18,8 @@ export class Port {
   subsystems: Set<Subsystem> | undefined = undefined;
   readonly ana = new AnaStates();
   readonly connections = new Set<Connection>();
+  /** Bound, but not the target's yet: nobody is let in. */
+  open = false;
   #listener: Listener | undefined = undefined;
 
   constructor(target: Target, id: number, address: Address) {
@@ -47,10 +49,11 @@ export class Port {
 
   #accept(transport: Transport): void {
     const { target } = this;
-    if (!target.mayConnect()) {
-      target.env.trace.event('warn', 'connection refused: there are too many', {
-        from: transport.remote.host,
-      });
+    if (!this.open || !target.mayConnect()) {
+      if (this.open)
+        target.env.trace.event('warn', 'connection refused: there are too many', {
+          from: transport.remote.host,
+        });
       transport.start({ data: () => undefined, end: () => undefined, closed: () => undefined });
       transport.reset();
       return;

@@ -220,19 +220,34 @@ export class Target {
       refused('EINVAL', `port ${id}: a PORTID that is free, from 0 to 65535, is needed`);
       return;
     }
-    const port = new Port(this, id, address);
-    port.subsystems = options.subsystems && new Set(options.subsystems);
     this.#portIds.add(id);
-    port.listen((error) => {
-      if (error !== undefined) {
-        this.#portIds.delete(id);
+    this.bindPort(address, id, (error, port) => {
+      this.#portIds.delete(id);
+      if (port === undefined) {
         done(error);
         return;
       }
-      this.ports.push(port);
-      this.discoveryChanged();
+      this.addPort(port, options.subsystems);
       done(undefined, port);
     });
+  }
+
+  /** A port that is bound and nothing more: nobody is let in and nothing shows it before `addPort`; or `close` it. */
+  bindPort(address: Address, id: number, done: (error: IoError | undefined, port?: Port) => void): void {
+    const port = new Port(this, id, address);
+    port.listen((error) => {
+      if (error === undefined) done(undefined, port);
+      else done(error);
+    });
+  }
+
+  /** Takes a bound port, whose PORTID is free. `subsystems`: every one, also those to come, if not given. */
+  addPort(port: Port, subsystems: Iterable<Subsystem> | undefined): void {
+    port.subsystems = subsystems && new Set(subsystems);
+    port.open = true;
+    this.#portIds.add(port.id);
+    this.ports.push(port);
+    this.discoveryChanged();
   }
 
   #freePortId(): number {

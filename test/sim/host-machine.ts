@@ -58,7 +58,7 @@ export class HostMachine {
         random: world.random.fork(name),
         net: world.net.port(this.process),
         files: { open: unused, memory: unused },
-        store: { read: unused, write: unused },
+        store: { read: unused, write: unused, remove: unused },
         crypto: { crc32c },
         trace: world.trace.port(name),
       },

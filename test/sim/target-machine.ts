@@ -270,5 +270,11 @@ function documentStore(process: MachineClock, documents: Map<string, string>): S
         done(undefined);
       });
     },
+    remove: (name, done) => {
+      process.defer(() => {
+        documents.delete(name);
+        done(undefined);
+      });
+    },
   };
 }

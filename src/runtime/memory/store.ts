@@ -23,4 +23,11 @@ export class MemoryStore implements StateStore {
       done(error);
     });
   }
+
+  remove(name: string, done: IoDone): void {
+    this.#clock.defer(() => {
+      this.documents.delete(name);
+      done(undefined);
+    });
+  }
 }

@@ -67,9 +67,21 @@ export class NodeStore implements StateStore {
   /** After `done` either the old text or the new one is there, whole, whatever happens to the machine. */
   write(name: string, text: string, done: IoDone): void {
     const path = this.#path(name);
-    const written = this.#last.then(() => this.#replace(path, text));
-    this.#last = written.catch(() => undefined);
-    written.then(
+    this.#inTurn(() => this.#replace(path, text), done);
+  }
+
+  remove(name: string, done: IoDone): void {
+    const path = this.#path(name);
+    this.#inTurn(async () => {
+      await fs.rm(path, { force: true });
+      await syncFolder(this.folder);
+    }, done);
+  }
+
+  #inTurn(change: () => Promise<void>, done: IoDone): void {
+    const made = this.#last.then(change);
+    this.#last = made.catch(() => undefined);
+    made.then(
       () => done(undefined),
       (error: unknown) => done(ioError(error)),
     );
