@@ -1,7 +1,8 @@
 /** Opening the file of a namespace, and saying what is wrong with it in words that help. */
 import type { FileIo, FileSystem } from '../runtime/ports.ts';
-import { stat, unlink } from 'node:fs/promises';
-import { type FileIdentity, identify } from './file-identity.ts';
+import { unlink } from 'node:fs/promises';
+import type { FileIdentity } from '../config/file-identity.ts';
+import { identify, look } from './look.ts';
 import { answer, refusal } from './answer.ts';
 import { NvmeError } from './error.ts';
 
@@ -11,16 +12,6 @@ export interface OpenFile extends FileIdentity {
   readonly created: boolean;
 }
 
-/** `device:inode` of what is there; undefined: nothing. */
-export async function fileAt(path: string): Promise<string | undefined> {
-  try {
-    const { dev, ino } = await stat(path, { bigint: true });
-    return `${dev}:${ino}`;
-  } catch {
-    return undefined;
-  }
-}
-
 /** Rejects with an NvmeError that has the system's code. `size`: make the file when there is none. */
 export async function openFile(
   files: FileSystem,
@@ -28,7 +19,7 @@ export async function openFile(
   options: { readonly readOnly: boolean; readonly size?: number | undefined },
 ): Promise<OpenFile> {
   const { readOnly, size } = options;
-  const created = size !== undefined && (await fileAt(path)) === undefined;
+  const created = size !== undefined && (await look(path)) === undefined;
   let file: FileIo;
   try {
     file = await answer<FileIo>((done) => files.open(path, { readOnly, createSize: size }, done));

@@ -16,5 +16,5 @@ export { NvmeNbd, type NbdCloseOptions, type NbdOptions } from './nbd.ts';
 export { NvmeSubsystem } from './host-subsystem.ts';
 export type { HostIdentity } from '../initiator/identity.ts';
 export { createTarget, NvmeTarget, type TargetOptions } from './target.ts';
-export type { FileNamespace, MemoryNamespace, NamespaceRequest } from './exports.ts';
+export type { FileNamespace, MemoryNamespace, NamespaceRequest } from '../config/request.ts';
 export type { NamespaceInfo } from './target-parts.ts';

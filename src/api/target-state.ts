@@ -2,18 +2,22 @@
  * A target's state: the document in its state folder, and what makes a new one. What `replace` was given is on stable
  * storage when its promise resolves (DISK.3), so whoever exports something waits for it first (LIFE.10).
  */
-import { UUID_NQN_PREFIX, nqnProblem } from '../nvme/nqn.ts';
-import type { Env, Random } from '../runtime/ports.ts';
+import { DEFAULT_MODEL } from '../config/apply.ts';
+import { asciiProblem } from '../config/checks.ts';
 import {
   DOCUMENT_NAME,
+  EMPTY,
   MODEL_LENGTH,
   SERIAL_LENGTH,
+  type SubsystemEntry,
   type TargetDocument,
-  asciiProblem,
   formatDocument,
-  parseDocument,
-} from './target-document.ts';
+} from '../config/document.ts';
+import { parseDocument } from '../config/schema.ts';
+import { UUID_NQN_PREFIX, nqnProblem } from '../nvme/nqn.ts';
+import type { Env, Random } from '../runtime/ports.ts';
 import { answer, refusal } from './answer.ts';
+import { asNvmeError } from './prepare.ts';
 
 /** What may be asked for; what is not is made up, once. */
 export interface WantedIdentity {
@@ -30,6 +34,8 @@ export function randomUuid(random: Random): string {
   return hex(bytes).replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
 }
 
+export const randomSerial = (random: Random): string => hex(random.bytes(SERIAL_LENGTH / 2));
+
 const hex = (bytes: Uint8Array): string =>
   Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 
@@ -40,41 +46,32 @@ export class TargetState {
   readonly place: string;
   readonly #env: Pick<Env, 'store'>;
   #document: TargetDocument;
-  #written: string | undefined = undefined;
+  #written: string | undefined;
 
-  private constructor(env: Pick<Env, 'store'>, place: string, document: TargetDocument, isNew: boolean) {
+  private constructor(
+    env: Pick<Env, 'store'>,
+    place: string,
+    document: TargetDocument,
+    written: string | undefined,
+  ) {
     this.#env = env;
     this.place = place;
     this.#document = document;
-    this.isNew = isNew;
+    this.#written = written;
+    this.isNew = written === undefined;
   }
 
-  /**
-   * Reads the document, or makes one. `folder`: the store's, for messages. Rejects with EINVAL when the document is
-   * not one, or is another target's than the one that is wanted: an identity is never changed by the way.
-   */
-  static async load(
-    env: Pick<Env, 'store' | 'random'>,
-    folder: string | undefined,
-    wanted: WantedIdentity,
-  ): Promise<TargetState> {
-    for (const [key, problem] of wrong(wanted)) throw refusal('EINVAL', `${key} ${problem}`);
+  /** Reads the document, or takes an empty one. `folder`: the store's. Rejects with EINVAL when it is not one. */
+  static async load(env: Pick<Env, 'store'>, folder: string | undefined): Promise<TargetState> {
     const place = folder === undefined ? DOCUMENT_NAME : `${folder}/${DOCUMENT_NAME}`;
     const text = await answer<string | undefined>((done) => env.store.read(DOCUMENT_NAME, done));
-    if (text === undefined) return new TargetState(env, place, fresh(env.random, wanted), true);
-    const document = readDocument(text, place);
-    for (const key of ['nqn', 'serial', 'model'] as const) {
-      const value = wanted[key];
-      if (value === undefined || value === document[key]) continue;
-      const known = `its ${key} is ${document[key]}, not ${value}`;
-      throw refusal(
-        'EINVAL',
-        `${place} belongs to another target: ${known}; use another state folder or edit it`,
-      );
+    if (text === undefined) return new TargetState(env, place, EMPTY, undefined);
+    try {
+      return new TargetState(env, place, parseDocument(text), text);
+    } catch (thrown) {
+      const error = asNvmeError(thrown);
+      throw error ? refusal(error.code, `${place}: ${error.message}`, error.cause) : thrown;
     }
-    const state = new TargetState(env, place, document, false);
-    state.#written = text;
-    return state;
   }
 
   get document(): TargetDocument {
@@ -92,6 +89,36 @@ export class TargetState {
   }
 }
 
+/**
+ * The subsystem that flags and options are about: the one that is named, the only one, or a new one. Throws an NvmeError
+ * when the document is another target's than the one that is wanted: an identity is never changed by the way.
+ */
+export function mainSubsystem(state: TargetState, random: Random, wanted: WantedIdentity): SubsystemEntry {
+  for (const [key, problem] of wrong(wanted)) throw refusal('EINVAL', `${key} ${problem}`);
+  const { subsystems } = state.document;
+  const [first] = subsystems;
+  if (first === undefined)
+    return {
+      nqn: wanted.nqn ?? UUID_NQN_PREFIX + randomUuid(random),
+      serial: wanted.serial ?? randomSerial(random),
+      model: wanted.model ?? DEFAULT_MODEL,
+      shared: true,
+      namespaces: [],
+    };
+  const found = wanted.nqn === undefined ? first : subsystems.find(({ nqn }) => nqn === wanted.nqn);
+  for (const key of ['nqn', 'serial', 'model'] as const) {
+    const value = wanted[key];
+    const known = (found ?? first)[key];
+    if (value === undefined || value === known) continue;
+    const what = `its ${key} is ${known}, not ${value}`;
+    throw refusal(
+      'EINVAL',
+      `${state.place} belongs to another target: ${what}; use another state folder or edit it`,
+    );
+  }
+  return found ?? first;
+}
+
 function* wrong({ nqn, serial, model }: WantedIdentity): Generator<[string, string]> {
   const problems = {
     NQN: nqn === undefined ? undefined : nqnProblem(nqn),
@@ -99,24 +126,4 @@ function* wrong({ nqn, serial, model }: WantedIdentity): Generator<[string, stri
     'model number': model === undefined ? undefined : asciiProblem(model, MODEL_LENGTH),
   };
   for (const [key, problem] of Object.entries(problems)) if (problem !== undefined) yield [key, problem];
-}
-
-function readDocument(text: string, place: string): TargetDocument {
-  try {
-    return parseDocument(text);
-  } catch (error) {
-    if (error instanceof RangeError) throw refusal('EINVAL', `${place}: ${error.message}`, error);
-    throw error;
-  }
-}
-
-function fresh(random: Random, wanted: WantedIdentity): TargetDocument {
-  return {
-    version: 1,
-    nqn: wanted.nqn ?? UUID_NQN_PREFIX + randomUuid(random),
-    serial: wanted.serial ?? hex(random.bytes(SERIAL_LENGTH / 2)),
-    model: wanted.model ?? 'nvme-tcp',
-    listen: [],
-    namespaces: [],
-  };
 }

@@ -1,10 +1,13 @@
 /** The public promise of the target side: `createTarget`. */
-import { truncate } from 'node:fs/promises';
 import type { Logger } from '../runtime/node/trace.ts';
+import type { SubsystemEntry, TargetDocument } from '../config/document.ts';
+import { addSubsystem, listenAt, removeNamespace, setHosts } from '../config/edit.ts';
+import type { NamespaceRequest } from '../config/request.ts';
 import type { Limits } from '../target/limits.ts';
-import { answer, refusal } from './answer.ts';
-import type { NamespaceRequest } from './exports.ts';
-import { fileAt } from './exported-file.ts';
+import type { Namespace } from '../target/namespace.ts';
+import { refusal } from './answer.ts';
+import { refresh, resize } from './resize.ts';
+import type { Wanted } from './target-control.ts';
 import {
   DEFAULT_LISTEN,
   type NamespaceInfo,
@@ -13,11 +16,12 @@ import {
   assemble,
   checkHosts,
   describe,
+  exportOne,
   listenAddresses,
-  listenOn,
   unlockFolder,
+  withExports,
 } from './target-parts.ts';
-import { parseSize } from '../config/units.ts';
+import { mainSubsystem } from './target-state.ts';
 
 export interface TargetOptions {
   /** `HOST:PORT`, IPv6 in brackets; port 0 takes a free one. Default: `127.0.0.1:4420`. */
@@ -48,9 +52,9 @@ export class NvmeTarget {
   #closed: Promise<void> | undefined = undefined;
 
   /** Made by `createTarget`. */
-  constructor(parts: TargetParts) {
+  constructor(parts: TargetParts, nqn: string) {
     this.#parts = parts;
-    this.nqn = parts.subsystem.nqn;
+    this.nqn = nqn;
   }
 
   /** Where it listens, with the real ports: `127.0.0.1:4420`, `[::1]:4420`. */
@@ -60,45 +64,35 @@ export class NvmeTarget {
 
   /** In the order of their NSIDs. */
   get namespaces(): NamespaceInfo[] {
-    return [...this.#parts.subsystem.namespaces.values()].map(describe);
+    return [...this.#exported.values()].map(describe);
   }
 
   /** Exports one more; connected hosts are told. */
   async addNamespace(request: NamespaceRequest): Promise<NamespaceInfo> {
     this.#checkOpen();
-    const [namespace] = await this.#parts.exports.add([request]);
-    if (!namespace) throw refusal('EIO', 'nothing was exported');
-    return describe(namespace);
+    return describe(await exportOne(this.#parts, this.nqn, request));
   }
 
   /** Takes it away from the hosts and closes its file, which stays, after the last operation. */
   async removeNamespace(nsid: number): Promise<void> {
-    this.#checkOpen();
-    await this.#parts.exports.remove(nsid);
+    this.#find(nsid);
+    await this.#parts.control.change((document) => ({
+      document: removeNamespace(this.nqn, nsid)(document),
+    }));
   }
 
   /** Looks at the size of the file again, and tells the hosts if it has changed. */
   async refresh(nsid: number): Promise<NamespaceInfo> {
     const namespace = this.#find(nsid);
-    const { volume } = namespace;
-    if (!volume) throw refusal('ESHUTDOWN', `namespace ${nsid} is disabled`);
-    await answer<undefined>((done) => volume.refresh(done));
+    await refresh(namespace);
     return describe(namespace);
   }
 
   /** Makes the file as large as `size` (bytes, or `2G`) and tells the hosts. Smaller: what lies behind is lost. */
   async resize(nsid: number, size: number | string): Promise<NamespaceInfo> {
-    const { volume, blockSize } = this.#find(nsid);
-    const bytes = typeof size === 'number' ? size : (parseSize(size) ?? NaN);
-    if (!Number.isSafeInteger(bytes) || bytes <= 0 || bytes % blockSize !== 0)
-      throw refusal('EINVAL', `${size} is not a whole number of ${blockSize}-byte blocks`);
-    if (!volume) throw refusal('ESHUTDOWN', `namespace ${nsid} is disabled`);
-    if (volume.readOnly) throw refusal('EROFS', `namespace ${nsid} is read-only`);
-    // Only a regular file, and only the one that is exported: its name may be another's by now.
-    if ((await fileAt(volume.path)) !== volume.id)
-      throw refusal('ENOTSUP', `namespace ${nsid} cannot be resized: ${volume.path} is not its file`);
-    await truncate(volume.path, bytes);
-    return this.refresh(nsid);
+    const namespace = this.#find(nsid);
+    await resize(namespace, size);
+    return describe(namespace);
   }
 
   /**
@@ -106,19 +100,31 @@ export class NvmeTarget {
    * does not let go is waited for, up to a minute; `force` does not wait. A second call joins the first.
    */
   close(options: { readonly force?: boolean } = {}): Promise<void> {
-    const { target, env } = this.#parts;
-    this.#closed ??= new Promise<void>((resolve) => target.stop(resolve)).then(() => unlockFolder(env));
+    const { target } = this.#parts;
+    this.#closed ??= this.#close();
     if (options.force === true) target.force();
     return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    const { target, env, control } = this.#parts;
+    const stopped = new Promise<void>((resolve) => target.stop(resolve));
+    await control.stop();
+    await stopped;
+    await unlockFolder(env);
+  }
+
+  get #exported(): ReadonlyMap<number, Namespace> {
+    return this.#parts.target.subsystems.get(this.nqn)?.namespaces ?? new Map<number, Namespace>();
   }
 
   #checkOpen(): void {
     if (this.#closed) throw refusal('ESHUTDOWN', 'the target is closed');
   }
 
-  #find(nsid: number) {
+  #find(nsid: number): Namespace {
     this.#checkOpen();
-    const namespace = this.#parts.subsystem.namespaces.get(nsid);
+    const namespace = this.#exported.get(nsid);
     if (!namespace) throw refusal('ENOENT', `there is no namespace ${nsid}`);
     return namespace;
   }
@@ -130,19 +136,44 @@ export class NvmeTarget {
  * under a known name), …: a file; EADDRINUSE, EADDRNOTAVAIL, …: an address.
  */
 export async function createTarget(options: TargetOptions = {}): Promise<NvmeTarget> {
-  const { listen = [DEFAULT_LISTEN], namespaces = [], nqn, serial, model, limits, logger } = options;
+  const { listen = [DEFAULT_LISTEN], namespaces = [], hosts, nqn, serial, model, limits, logger } = options;
   const addresses = listenAddresses(listen);
-  checkHosts(options.hosts ?? []);
-  const parts = await assemble({ folder: options.state, nqn, serial, model, limits, logger });
-  const target = new NvmeTarget(parts);
+  checkHosts(hosts ?? []);
+  const parts = await assemble({ folder: options.state, limits, logger });
+  const { control, env } = parts;
+  let target: NvmeTarget | undefined;
   try {
-    const hosts = options.hosts ?? parts.state.document.hosts;
-    if (hosts) parts.subsystem.setHosts(hosts);
-    await parts.exports.add(namespaces);
-    for (const address of addresses) await listenOn(parts.target, address);
+    const main = mainSubsystem(control.state, env.random, { nqn, serial, model });
+    target = new NvmeTarget(parts, main.nqn);
+    await control.change((document) => started(parts, document, main, addresses, namespaces, hosts));
     return target;
   } catch (error) {
+    target ??= new NvmeTarget(parts, '');
     await target.close({ force: true });
     throw error;
   }
+}
+
+/** The state knows identities; what is exported, and where, the program says each time. */
+async function started(
+  parts: TargetParts,
+  known: TargetDocument,
+  main: SubsystemEntry,
+  addresses: readonly string[],
+  namespaces: readonly NamespaceRequest[],
+  hosts: readonly string[] | undefined,
+): Promise<Wanted> {
+  const asleep: TargetDocument = {
+    ...known,
+    subsystems: known.subsystems.map((subsystem) => ({
+      ...subsystem,
+      namespaces: subsystem.namespaces.map((entry) => ({ ...entry, dormant: true })),
+    })),
+    ports: known.ports.map((port) => ({ ...port, dormant: true })),
+  };
+  const there = asleep.subsystems.some((subsystem) => subsystem.nqn === main.nqn);
+  let document = there ? asleep : addSubsystem(main)(asleep);
+  if (hosts) document = setHosts(main.nqn, hosts)(document);
+  for (const address of addresses) document = listenAt(address, main.nqn, { volatile: true })(document);
+  return withExports(parts, document, main.nqn, namespaces);
 }

@@ -1,6 +1,6 @@
 /** Values of flags, parsed; what is wrong becomes commander's error about that flag. */
 import { InvalidArgumentError } from 'commander';
-import type { FileNamespace, MemoryNamespace } from '../api/exports.ts';
+import type { FileNamespace, MemoryNamespace } from '../config/request.ts';
 import { parseSize } from '../config/units.ts';
 
 export function count(least: number, most: number): (text: string) => number {

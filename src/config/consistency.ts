@@ -1,5 +1,5 @@
 /** What the parts of a document must be to each other. */
-import { addressOf, covers } from './address.ts';
+import { addressOf, covers, isWildcard } from './address.ts';
 import { type NamespaceEntry, type PortEntry, type TargetDocument, isFile } from './document.ts';
 import { ConfigError } from './problem.ts';
 
@@ -59,11 +59,25 @@ function portProblem(
       path: `${at}.address`,
     });
   return (
+    first(port.referrals, ({ address }, i) =>
+      referralProblem(ports, address, `${at}.referrals[${i}].address`),
+    ) ??
     twice(port.subsystems, `${at}.subsystems`, 'NQN', (nqn) => nqn) ??
     twice(port.ana, `${at}.ana`, 'grpid', ({ grpid }) => grpid) ??
     twice(port.referrals, `${at}.referrals`, 'name', ({ name }) => name) ??
     twice(port.referrals, `${at}.referrals`, 'address', ({ address }) => address)
   );
+}
+
+/** Hosts would go round in circles, or nowhere. */
+function referralProblem(ports: readonly PortEntry[], text: string, path: string): ConfigError | undefined {
+  const address = addressOf(text);
+  const wrong = isWildcard(address)
+    ? 'no host can connect to that address'
+    : ports.some((port) => covers(addressOf(port.address), address))
+      ? 'that is this target'
+      : undefined;
+  return wrong === undefined ? undefined : new ConfigError(`${path}: ${text}: ${wrong}`, { path });
 }
 
 const isOpen = ({ enabled, dormant }: PortEntry): boolean => enabled && !dormant;

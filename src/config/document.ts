@@ -134,6 +134,12 @@ export function dropped<T extends object>(value: T, key: keyof T & string): T {
 /** Names a namespace in messages: `namespace 1 of nqn.…`. */
 export const namespaceName = (nqn: string, nsid: number): string => `namespace ${nsid} of ${nqn}`;
 
+/** What is written, in this order: whatever an edit did to the objects, the same document is the same text. */
+const KEYS = (
+  'version id name nqn serial model address nsid uuid nguid path fileId born memory blockSize readOnly ' +
+  'anagrpid enabled shared hosts cntlids namespaces subsystems ports grpid state ana referrals'
+).split(' ');
+
 /** What is written: nothing that goes with the process, with the line ends and indentation of a file that people read. */
 export function formatDocument({ version, subsystems, ports }: TargetDocument): string {
   const kept: TargetDocument = {
@@ -144,9 +150,5 @@ export function formatDocument({ version, subsystems, ports }: TargetDocument): 
     })),
     ports: ports.filter((port) => !port.volatile),
   };
-  const marks: readonly string[] = ['dormant', 'draining'] satisfies (
-    keyof NamespaceEntry | keyof PortEntry
-  )[];
-  const unmarked = (key: string, value: unknown): unknown => (marks.includes(key) ? undefined : value);
-  return `${JSON.stringify(kept, unmarked, 2)}\n`;
+  return `${JSON.stringify(kept, KEYS, 2)}\n`;
 }

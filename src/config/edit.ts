@@ -276,15 +276,16 @@ export const removeReferral =
  * `--listen 0.0.0.0:4420` takes the place of 127.0.0.1:4420, and says nothing new beside [::]:4420.
  */
 export const listenAt =
-  (text: string, nqn: string | undefined): Edit =>
+  (text: string, nqn: string | undefined, mark: Pick<PortEntry, 'volatile'> = {}): Edit =>
   (document) => {
     const address = addressOf(text);
-    const wider = document.ports.find((port) => covers(addressOf(port.address), address));
+    const open = document.ports.filter(({ dormant }) => !dormant);
+    const wider = open.find((port) => covers(addressOf(port.address), address));
     if (wider) return offering(document, wider, nqn);
-    const narrower = document.ports.filter((port) => covers(address, addressOf(port.address)));
+    const narrower = open.filter((port) => covers(address, addressOf(port.address)));
     const [one, ...others] = narrower;
     // A port that the system chooses is nothing to come back to.
-    const volatile = address.port === 0 ? { volatile: true as const } : {};
+    const volatile = address.port === 0 ? { volatile: true as const } : mark;
     if (one === undefined)
       return addPort({
         id: freePortId(document),

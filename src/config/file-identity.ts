@@ -1,5 +1,5 @@
 /** Which disk a file is. A path says where it was; device and inode, and when it was made, say what it is. */
-import { type FileEntry, dropped } from './document.ts';
+import type { FileEntry } from './document.ts';
 
 export interface FileIdentity {
   /** As `FileIo.id`: `device:inode`, or `block:major:minor`. */
@@ -20,8 +20,9 @@ export function isSameFile(entry: Pick<FileEntry, 'fileId' | 'born'>, file: File
   return bothBorn && !file.fileId.startsWith('block:') && inodeOf(entry.fileId) === inodeOf(file.fileId);
 }
 
-/** The entry with what is known of its file by now. */
-export function withIdentity(entry: FileEntry, { fileId, born }: FileIdentity): FileEntry {
-  const rest = { ...dropped(entry, 'born'), fileId };
-  return born === undefined ? rest : { ...rest, born };
-}
+/** The entry with what is known of its file by now; a birth that was seen once is not forgotten. */
+export const withIdentity = (entry: FileEntry, { fileId, born }: FileIdentity): FileEntry => ({
+  ...entry,
+  fileId,
+  ...(born !== undefined && { born }),
+});

@@ -14,12 +14,14 @@ export interface BannerFacts {
   readonly namespaces: readonly NamespaceInfo[];
   /** A host that may connect, when not every one may. */
   readonly host: string | undefined;
+  /** How many subsystems there are besides. */
+  readonly others: number;
   /** How this program is called here: `nvmetcp`, `npx nvmetcp`, `node dist/src/cli/main.js`. */
   readonly command: string;
 }
 
 export function banner(facts: BannerFacts): string {
-  const { nqn, listening, address, namespaces, host, command } = facts;
+  const { nqn, listening, address, namespaces, host, others, command } = facts;
   const as = host === undefined ? '' : ` -q ${quoted(host)}`;
   const to = `-a ${address.host} -s ${address.port} -n ${quoted(nqn)}${as}`;
   const [first] = namespaces;
@@ -27,6 +29,7 @@ export function banner(facts: BannerFacts): string {
   return [
     `${nqn} listens on ${listening.join(', ')}`,
     ...namespaces.map((namespace) => `  ${namespaceLine(namespace)}`),
+    ...(others > 0 ? [`and ${others} more: ${command} target show`] : []),
     '',
     'Look at it:',
     `  ${command} id-ctrl ${to}`,

@@ -1,11 +1,7 @@
 /** The daemon's log on standard error: lines for people, or JSON (pino's own) for machines. */
 import { pino } from 'pino';
 import type { Logger } from '../runtime/node/trace.ts';
-
-export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
-export const LOG_FORMATS = ['text', 'json'] as const;
-export type LogLevel = (typeof LOG_LEVELS)[number];
-export type LogFormat = (typeof LOG_FORMATS)[number];
+import type { LogFormat, LogLevel } from './log-levels.ts';
 
 export function createLogger(level: LogLevel, format: LogFormat, write: (line: string) => void): Logger {
   const options = {

@@ -5,7 +5,7 @@
 import type { NodeEnv } from '../runtime/node/env.ts';
 import type { Timer } from '../runtime/ports.ts';
 import type { Target } from '../target/target.ts';
-import type { Listeners } from './listeners.ts';
+import type { TargetControl } from '../api/target-control.ts';
 
 /** For hosts to close their connections once they have every answer. */
 const PATIENCE = 15_000;
@@ -18,17 +18,17 @@ export class Shutdown {
   readonly finished: Promise<boolean>;
   readonly #env: NodeEnv;
   readonly #target: Target;
-  readonly #listeners: Listeners;
+  readonly #control: TargetControl;
   #finish: (clean: boolean) => void = () => undefined;
   #begun = false;
   #forced = false;
   #timer: Timer | undefined = undefined;
   #unwatch: () => void = () => undefined;
 
-  constructor(env: NodeEnv, target: Target, listeners: Listeners) {
+  constructor(env: NodeEnv, target: Target, control: TargetControl) {
     this.#env = env;
     this.#target = target;
-    this.#listeners = listeners;
+    this.#control = control;
     this.finished = new Promise((resolve) => (this.#finish = resolve));
   }
 
@@ -68,9 +68,9 @@ export class Shutdown {
 
   #begin(why: string): void {
     this.#begun = true;
-    this.#listeners.stop();
     this.#wait(PATIENCE, () => this.#force(`${why} was ${PATIENCE / 1000} s ago`));
-    this.#target.stop(() => this.#end(true));
+    // What a change has begun is brought to its end first: it may be about to open a file or a listener.
+    void this.#control.stop().then(() => this.#target.stop(() => this.#end(true)));
   }
 
   #force(why: string): void {

@@ -1,18 +1,12 @@
 /**
- * The target daemon: flags and state become a running target, signals end it.
+ * The target daemon: flags, a configuration file and state become a running target, signals end it.
  *
- * What the state folder knows is the truth at a restart; flags add what is missing and never take away. Nothing is
- * written before every flag is known to work, and nobody listens before what is new is written.
+ * What the state folder knows is the truth at a restart; flags add what is missing and never take away. A configuration
+ * file is the whole truth, and is read again on SIGHUP. Nothing is written before all of it is known to work, and nobody
+ * can connect before what is new is written.
  */
 import { networkInterfaces } from 'node:os';
-import { join } from 'node:path';
-import type { Address } from '../runtime/ports.ts';
-import { formatAddress, isLoopback, parseAddress, withoutCovered } from '../config/address.ts';
-import { NvmeError } from '../api/error.ts';
-import type { NamespaceRequest } from '../api/exports.ts';
-import type { TargetDocument } from '../api/target-document.ts';
 import {
-  DEFAULT_LISTEN,
   type TargetParts,
   addressesOf,
   assemble,
@@ -21,17 +15,25 @@ import {
   listenAddresses,
   unlockFolder,
 } from '../api/target-parts.ts';
+import { NvmeError } from '../api/error.ts';
+import type { NamespaceRequest } from '../config/request.ts';
+import { describeChange } from '../config/plan.ts';
 import { banner, reachable } from './banner.ts';
-import { Listeners, probe } from './listeners.ts';
-import { type LogFormat, type LogLevel, createLogger } from './log.ts';
+import { createLogger } from './log.ts';
+import type { LogFormat, LogLevel } from './log-levels.ts';
 import { Shutdown } from './shutdown.ts';
+import { applyFile, startFromFlags, warnOfOpenDoors } from './startup.ts';
 
 export interface TargetdOptions {
   readonly listen: readonly string[];
+  /** Addresses where only discovery is offered. */
+  readonly discovery?: readonly string[] | undefined;
   readonly nqn?: string | undefined;
   readonly namespaces: readonly NamespaceRequest[];
   /** Host NQNs; none: every host may connect. */
   readonly hosts: readonly string[];
+  /** A configuration file, which says everything that the flags above could. */
+  readonly config?: string | undefined;
   /** Absolute. */
   readonly folder: string;
   readonly logLevel: LogLevel;
@@ -39,8 +41,6 @@ export interface TargetdOptions {
   /** How this program is called here, for the commands that it prints. */
   readonly command: string;
 }
-
-const DEFAULT_SIZE = 1024 ** 3;
 
 export interface RunningTargetd {
   readonly parts: TargetParts;
@@ -50,12 +50,15 @@ export interface RunningTargetd {
   readonly finished: Promise<number>;
   /** Stops in order. */
   stop(why: string): void;
+  /** Reads the configuration file again; resolves when it is applied, or refused and logged. */
+  reload(): Promise<void>;
 }
 
 /** Runs until a signal comes. The result is the exit code; rejects with an NvmeError when it cannot start. */
 export async function targetd(options: TargetdOptions): Promise<number> {
   const write = (line: string): void => void process.stderr.write(line);
   const running = await startTargetd(options, write, (shutdown) => shutdown.watch());
+  process.on('SIGHUP', () => void running.reload());
   process.stdout.write(running.hello);
   return running.finished;
 }
@@ -66,20 +69,21 @@ export async function startTargetd(
   log: (line: string) => void,
   watch: (shutdown: Shutdown) => void = () => undefined,
 ): Promise<RunningTargetd> {
-  const { folder, nqn } = options;
-  const wanted = listenAddresses(options.listen);
+  const { folder, config } = options;
+  const listen = listenAddresses(options.listen);
+  const discovery = listenAddresses(options.discovery ?? []);
   checkHosts(options.hosts);
   const parts = await assemble({
     folder,
-    nqn,
     logger: createLogger(options.logLevel, options.logFormat, log),
   });
-  const { env, target } = parts;
-  const listeners = new Listeners(env, target);
-  const shutdown = new Shutdown(env, target, listeners);
+  const { env, target, control } = parts;
+  const shutdown = new Shutdown(env, target, control);
   try {
     watch(shutdown);
-    await start(parts, listeners, options, wanted);
+    if (config === undefined) await startFromFlags(parts, { ...options, listen, discovery });
+    else await applyFile(parts, config, true);
+    warnOfOpenDoors(parts);
   } catch (error) {
     await shutdown.atOnce();
     await unlockFolder(env);
@@ -95,92 +99,38 @@ export async function startTargetd(
     hello: hello(parts, options.command),
     finished: finish(),
     stop: (why) => shutdown.stop(why),
+    reload: () => reload(parts, config),
   };
 }
 
-async function start(
-  parts: TargetParts,
-  listeners: Listeners,
-  options: TargetdOptions,
-  wanted: readonly Address[],
-): Promise<void> {
-  const { env, state, subsystem, exports } = parts;
-  const before = state.document;
-  const { listen, must, may } = planListen(before.listen, wanted);
-  for (const address of must) await probe(env, address);
-
-  const hosts = [...new Set([...(before.hosts ?? []), ...options.hosts])];
-  const admitted: Partial<TargetDocument> = before.hosts || hosts.length > 0 ? { hosts } : {};
-  const nothing = state.isNew && options.namespaces.length === 0;
-  const requests = nothing
-    ? [{ file: join(options.folder, 'disk.img'), size: DEFAULT_SIZE }]
-    : options.namespaces;
-  if (admitted.hosts) subsystem.setHosts(hosts);
-  await exports.add(requests, { ...admitted, listen });
-  await restore(parts);
-  warn(parts, [...must, ...may]);
-  await listeners.start(must, may);
-}
-
-interface ListenPlan {
-  /** What the state knows from now on. A port that the system chooses is nothing to come back to. */
-  readonly listen: readonly string[];
-  /** Named by a flag: must work. */
-  readonly must: readonly Address[];
-  /** Known from before. */
-  readonly may: readonly Address[];
-}
-
-export function planListen(before: readonly string[], flags: readonly Address[]): ListenPlan {
-  const known = before.map((text) => parseAddress(text)).filter((address) => address !== undefined);
-  const standard = known.length + flags.length === 0 ? [parseAddress(DEFAULT_LISTEN)] : [];
-  const must = [...flags, ...standard.filter((address) => address !== undefined)];
-  const listen = [...before, ...must.filter(({ port }) => port !== 0).map(formatAddress)];
-  const flagged = new Set(must.map(formatAddress));
-  const others = known.filter((address) => !flagged.has(formatAddress(address)));
-  const needed = withoutCovered([...must, ...others]);
-  return {
-    listen: [...new Set(listen)],
-    must: needed.filter((address) => must.includes(address)),
-    may: needed.filter((address) => others.includes(address)),
-  };
-}
-
-/** A disk that is not there does not keep the others away from their hosts; its NSID waits for it. */
-async function restore({ env, state, subsystem, exports }: TargetParts): Promise<void> {
-  for (const entry of state.document.namespaces) {
-    if (subsystem.namespaces.has(entry.nsid)) continue;
-    try {
-      await exports.restore(entry);
-    } catch (error) {
-      if (!(error instanceof NvmeError)) throw error;
-      env.trace.event('error', `namespace ${entry.nsid} is not exported: ${error.message}`, {});
-    }
+async function reload(parts: TargetParts, config: string | undefined): Promise<void> {
+  const { trace } = parts.env;
+  if (config === undefined) {
+    trace.event('warn', 'SIGHUP: there is no configuration file to read again; --config names one', {});
+    return;
   }
-  if (subsystem.namespaces.size === 0)
-    env.trace.event('warn', 'there is no namespace to export; --file and --mem add one', {});
+  try {
+    const plan = await applyFile(parts, config, false);
+    trace.event('info', `${config}: applied, changes: ${plan.length}`, {});
+    for (const change of plan) trace.event('info', describeChange(change), {});
+    warnOfOpenDoors(parts);
+  } catch (error) {
+    if (!(error instanceof NvmeError)) throw error;
+    trace.event('error', `${config} is not applied, nothing has changed: ${error.message}`, {});
+  }
 }
 
-function warn({ env, subsystem }: TargetParts, addresses: readonly Address[]): void {
-  const open = addresses.filter((address) => !isLoopback(address));
-  if (open.length === 0 || subsystem.hosts !== undefined) return;
-  const where = open.map(formatAddress).join(', ');
-  env.trace.event(
-    'warn',
-    `every host may connect: whoever reaches ${where} can read, change and erase the disks; ` +
-      '--host NQN admits only the host with that name (on Linux: cat /etc/nvme/hostnqn)',
-    {},
-  );
-}
-
-function hello({ target, subsystem }: TargetParts, command: string): string {
-  const [port] = target.ports;
+function hello({ target }: TargetParts, command: string): string {
+  const [subsystem, ...others] = target.subsystems.values();
+  const port = subsystem && target.ports.find((each) => each.offers(subsystem));
+  if (!subsystem || !port) return `there is nothing to connect to yet; "${command} target show" tells more\n`;
   return banner({
     nqn: subsystem.nqn,
     listening: addressesOf(target),
-    address: reachable(port?.address ?? { host: '127.0.0.1', port: 4420 }, networkInterfaces()),
+    address: reachable(port.address, networkInterfaces()),
     namespaces: [...subsystem.namespaces.values()].map(describe),
     host: subsystem.hosts && [...subsystem.hosts][0],
+    others: others.length,
     command,
   });
 }

@@ -1,16 +1,8 @@
 // createTarget: what a program that embeds a target is promised. Real files and sockets.
 import * as fs from 'node:fs';
 import { join } from 'node:path';
-import fc from 'fast-check';
 import t from 'tap';
 import { NvmeError, createHost, createTarget } from '../../src/api/index.ts';
-import { isSameFile } from '../../src/api/file-identity.ts';
-import {
-  type NamespaceEntry,
-  type TargetDocument,
-  formatDocument,
-  parseDocument,
-} from '../../src/api/target-document.ts';
 import { must } from '../../src/runtime/assert.ts';
 
 const MiB = 1024 * 1024;
@@ -94,92 +86,4 @@ t.test('what cannot start leaves nothing behind', async (t) => {
   const target = await createTarget({ listen: LISTEN, state, namespaces });
   t.match(target.namespaces, [{ nsid: 1 }]);
   await target.close();
-});
-
-const hex = (length: number) => fc.stringMatching(new RegExp(`^[0-9a-f]{${length}}$`));
-const entry = fc
-  .record({
-    nsid: fc.integer({ min: 1, max: 0xfffffffe }),
-    uuid: fc.tuple(hex(8), hex(4), hex(4), hex(4), hex(12)).map((parts) => parts.join('-')),
-    path: fc.string().map((path) => `/${path}`),
-    fileId: fc.tuple(fc.nat(), fc.nat()).map((pair) => pair.join(':')),
-    born: fc.bigInt({ min: 1n, max: 2n ** 63n }).map(String),
-    blockSize: fc.constantFrom(512, 4096),
-    readOnly: fc.boolean(),
-  })
-  .filter(({ uuid }) => !/^[0-]*$/.test(uuid));
-const document = fc.record({
-  version: fc.constant(1 as const),
-  nqn: fc.constant(HOSTNQN),
-  serial: fc.stringMatching(/^[!-~]{1,20}$/),
-  model: fc.stringMatching(/^[!-~]{1,40}$/),
-  listen: fc.constant(['127.0.0.1:4420', '[::1]:0']),
-  namespaces: fc.uniqueArray(entry, {
-    maxLength: 4,
-    comparator: (a, b) =>
-      a.nsid === b.nsid || a.path === b.path || a.uuid === b.uuid || a.fileId === b.fileId,
-  }),
-});
-
-t.test('the state document reads back as written, and anything else is a RangeError', (t) => {
-  fc.assert(
-    fc.property(document, (value) => {
-      const text = formatDocument(value);
-      return JSON.stringify(parseDocument(text)) === JSON.stringify(value);
-    }),
-  );
-  const spoiled = fc.tuple(
-    document,
-    fc.constantFrom('version', 'nqn', 'serial', 'model', 'listen', 'namespaces', 'hosts'),
-    fc.jsonValue(),
-  );
-  fc.assert(
-    fc.property(spoiled, ([value, key, nonsense]) => {
-      try {
-        parseDocument(JSON.stringify({ ...value, [key]: nonsense }));
-        return true;
-      } catch (error) {
-        return error instanceof RangeError;
-      }
-    }),
-  );
-  const good: TargetDocument = must(fc.sample(document, { numRuns: 1, seed: 1 })[0], 'one');
-  const [one] = fc.sample(entry, { numRuns: 1, seed: 1 });
-  for (const key of ['nsid', 'uuid', 'path', 'fileId'] as const) {
-    const [first, second] = fc.sample(entry, { numRuns: 2, seed: 2 });
-    const twice = {
-      ...must(second, 'two'),
-      [key]: must(first, 'one')[key],
-      ...(key === 'fileId' && { born: first?.born }),
-    };
-    const text = JSON.stringify({ ...good, namespaces: [first, twice] });
-    t.throws(() => parseDocument(text), { message: new RegExp(`two of them have the ${key}`) });
-  }
-  t.throws(() => parseDocument(JSON.stringify({ ...good, namespaces: [{ ...one, path: 'a' }] })), {
-    message: /namespaces\[0\]\.path is not an absolute path/,
-  });
-  t.end();
-});
-
-t.test('which file is the same one: a row each', (t) => {
-  const known: NamespaceEntry = {
-    nsid: 1,
-    uuid: '',
-    path: '/a',
-    fileId: '8:1',
-    born: '5',
-    blockSize: 512,
-    readOnly: false,
-  };
-  const { born: made, ...unborn } = known;
-  t.equal(made, '5');
-  t.ok(isSameFile(known, { fileId: '8:1', born: '5' }));
-  t.ok(isSameFile(known, { fileId: '8:1' }), 'a file system that does not say');
-  t.ok(isSameFile(unborn, { fileId: '8:1', born: '5' }));
-  t.ok(isSameFile(known, { fileId: '9:1', born: '5' }), 'the device has another number since the restart');
-  t.notOk(isSameFile(known, { fileId: '8:1', born: '6' }), 'the inode number was given to another file');
-  t.notOk(isSameFile(unborn, { fileId: '9:1', born: '5' }));
-  t.notOk(isSameFile(known, { fileId: '8:2', born: '5' }));
-  t.notOk(isSameFile(known, { fileId: 'block:8:1', born: '5' }));
-  t.end();
 });

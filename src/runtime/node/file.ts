@@ -18,8 +18,8 @@ function deviceName(rdev: bigint): string {
   return `${major}:${minor}`;
 }
 
-/** A block device is the same by whatever node it is reached. */
-const idOf = (stats: fs.BigIntStats): string =>
+/** The same for every name of one file; a block device is the same by whatever node it is reached. */
+export const fileIdOf = (stats: fs.BigIntStats): string =>
   stats.isBlockDevice() ? `block:${deviceName(stats.rdev)}` : `${stats.dev}:${stats.ino}`;
 
 /** A number in the device's folder in /sys; a partition shares its disk's queue. 0 where there is none. */
@@ -56,7 +56,7 @@ export class FileLock {
     syscalls: Syscalls | undefined,
   ): Promise<FileLock> {
     return new Promise((resolve, reject) => {
-      Lock.take(idOf(stats), shared, (error, lock) => {
+      Lock.take(fileIdOf(stats), shared, (error, lock) => {
         if (!lock) {
           reject(new IoFailure(error?.code ?? 'EBUSY', `${path}: ${error?.message ?? 'in use'}`));
           return;
@@ -106,7 +106,7 @@ export class NodeFile implements FileIo {
     this.#lock = options.lock;
     this.#syscalls = syscalls;
     this.path = path;
-    this.id = idOf(stats);
+    this.id = fileIdOf(stats);
     this.readOnly = options.readOnly;
     this.size = sizeOf(stats);
     const type = stats.isFile() ? fs.statfsSync(path).type : 0;

@@ -1,0 +1,245 @@
+/** The second half of a change: what cannot fail. The configuration is on stable storage by now. */
+import type { NodeEnv } from '../runtime/node/env.ts';
+import { addressOf } from '../config/address.ts';
+import {
+  type AnaStateName,
+  type FileEntry,
+  type NamespaceEntry,
+  type PortEntry,
+  type TargetDocument,
+  isFile,
+  nguidOf,
+} from '../config/document.ts';
+import { type Change, anaOf, groupsOf, keyOf } from '../config/plan.ts';
+import { uuidBytes } from '../layout/field.ts';
+import { AnaState, anaStateName } from '../nvme/ana-log.ts';
+import { must } from '../runtime/assert.ts';
+import type { FileIo } from '../runtime/ports.ts';
+import type { Namespace } from '../target/namespace.ts';
+import type { Port } from '../target/port.ts';
+import type { Subsystem } from '../target/subsystem.ts';
+import type { Target } from '../target/target.ts';
+import { refusal } from './answer.ts';
+import { giveUp } from './exported-file.ts';
+import { type Preparation, type Problem, asNvmeError } from './prepare.ts';
+
+/** How long a change waits for the last operations of what it removed. The files close later, then. */
+const CLOSE_PATIENCE = 30_000;
+
+export class Commit {
+  readonly #env: NodeEnv;
+  readonly #target: Target;
+  readonly #preparation: Preparation;
+  readonly #wanted: TargetDocument;
+  readonly #closing: Promise<unknown>[] = [];
+  /** Of the namespaces whose file is to be taken over, by `keyOf`. */
+  readonly #freed = new Map<string, Promise<unknown>>();
+
+  constructor(env: NodeEnv, target: Target, preparation: Preparation, wanted: TargetDocument) {
+    this.#env = env;
+    this.#target = target;
+    this.#preparation = preparation;
+    this.#wanted = wanted;
+  }
+
+  async run(plan: readonly Change[]): Promise<void> {
+    for (const change of plan) if (!this.#preparation.left.has(keyOf(change))) await this.#make(change);
+    this.#referrals();
+    await this.#inTime(Promise.all(this.#closing));
+  }
+
+  async #make(change: Change): Promise<void> {
+    const target = this.#target;
+    switch (change.kind) {
+      case 'remove listener':
+        target.removeListener(this.#subsystem(change.nqn), this.#port(change.id));
+        break;
+      case 'remove port':
+        await new Promise<void>((resolve) => target.removePort(this.#port(change.id), resolve));
+        break;
+      case 'remove namespace':
+        this.#remove(change.nqn, change.nsid);
+        break;
+      case 'remove subsystem':
+        // The name is free again when the last file is closed.
+        await this.#inTime(Promise.all(this.#closing));
+        await this.#inTime(
+          new Promise<void>((resolve) => target.removeSubsystem(this.#subsystem(change.nqn), true, resolve)),
+        );
+        break;
+      case 'add subsystem': {
+        const { nqn, serial, model, shared, hosts, cntlids } = change.subsystem;
+        const range = cntlids && { cntlids: { first: cntlids[0], last: cntlids[1] } };
+        target.addSubsystem({ nqn, serial, model, shared, hosts, ...range });
+        break;
+      }
+      case 'set hosts':
+        this.#subsystem(change.nqn).setHosts(change.hosts);
+        break;
+      case 'add namespace':
+        await this.#add(change);
+        break;
+      case 'enable namespace':
+        target.enableNamespace(
+          this.#namespace(change.nqn, change.nsid),
+          this.#file(change),
+          change.entry.readOnly,
+        );
+        break;
+      case 'disable namespace':
+        this.#disable(this.#namespace(change.nqn, change.nsid));
+        break;
+      case 'move namespace':
+        this.#subsystem(change.nqn).move(this.#namespace(change.nqn, change.nsid), change.anagrpid);
+        break;
+      case 'mask namespace':
+        this.#subsystem(change.nqn).mask(this.#namespace(change.nqn, change.nsid), change.hosts);
+        break;
+      case 'set ana':
+        target.setAnaState(this.#port(change.id), change.grpid, anaStateOf(change.state));
+        break;
+      case 'add port':
+        this.#open(change.port);
+        break;
+      case 'add listener':
+        target.addListener(this.#subsystem(change.nqn), this.#port(change.id));
+        break;
+      case 'set referrals':
+        // All of them are looked at in the end: they are the target's.
+        break;
+    }
+  }
+
+  // ---- finding
+
+  #subsystem(nqn: string): Subsystem {
+    return must(this.#target.subsystems.get(nqn), `a subsystem ${nqn} that runs`);
+  }
+
+  #namespace(nqn: string, nsid: number): Namespace {
+    return must(this.#subsystem(nqn).namespaces.get(nsid), `a namespace ${nsid} that is exported`);
+  }
+
+  #port(id: number): Port {
+    return must(
+      this.#target.ports.find((port) => port.id === id),
+      `a port ${id} that listens`,
+    );
+  }
+
+  // ---- namespaces
+
+  #remove(nqn: string, nsid: number): void {
+    const namespace = this.#namespace(nqn, nsid);
+    const { uuid } = namespace;
+    const forGood = !this.#wanted.subsystems.some(({ namespaces }) =>
+      namespaces.some((entry) => entry.uuid === uuid),
+    );
+    const closed = new Promise<void>((resolve) =>
+      this.#target.removeNamespace(namespace, () => {
+        if (forGood) this.#target.facts.remove(uuid, () => resolve());
+        else resolve();
+      }),
+    );
+    this.#closing.push(closed);
+    this.#freed.set(`${nqn} ${nsid}`, closed);
+  }
+
+  #disable(namespace: Namespace): void {
+    this.#closing.push(new Promise<void>((resolve) => namespace.disable(() => resolve())));
+  }
+
+  async #add(change: Extract<Change, { kind: 'add namespace' }>): Promise<void> {
+    const { nqn, nsid, entry, from } = change;
+    if (from !== undefined && isFile(entry)) {
+      const problem = await this.#takeOver(change, entry, `${from.nqn} ${from.nsid}`);
+      if (problem !== undefined) {
+        this.#preparation.left.set(keyOf(change), problem);
+        return;
+      }
+    }
+    const { uuid, blockSize, readOnly, anagrpid, shared, hosts, enabled } = entry;
+    const subsystem = this.#subsystem(nqn);
+    const file = this.#file(change);
+    const nguid = nguidBytes(entry);
+    const facts = this.#preparation.facts.get(uuid);
+    const options = { nsid, uuid, nguid, blockSize, readOnly, anagrpid, shared, hosts, facts };
+    try {
+      const namespace = this.#target.addNamespace(subsystem, file, options);
+      if (!enabled) this.#disable(namespace);
+    } catch (error) {
+      // What an earlier run has left about it cannot be understood: better not exported than without its reservation.
+      if (!(error instanceof RangeError)) throw error;
+      await giveUp({ file, created: false, fileId: '' });
+      this.#preparation.left.set(keyOf(change), { change, error: refusal('EBADMSG', error.message, error) });
+    }
+  }
+
+  /** The file is another namespace's until this one's last operation; it was ours all the time, so it should open. */
+  async #takeOver(change: Change, entry: FileEntry, from: string): Promise<Problem | undefined> {
+    await this.#inTime(this.#freed.get(from) ?? Promise.resolve());
+    try {
+      this.#preparation.files.set(keyOf(change), await this.#preparation.open(entry));
+      return undefined;
+    } catch (thrown) {
+      const error = asNvmeError(thrown);
+      if (error === undefined) throw thrown;
+      return { change, error };
+    }
+  }
+
+  #file(change: Extract<Change, { entry: NamespaceEntry }>): FileIo {
+    const { entry } = change;
+    if (!isFile(entry)) return this.#env.files.memory(entry.memory);
+    return must(this.#preparation.files.get(keyOf(change)), 'a file that was opened').file;
+  }
+
+  // ---- ports
+
+  #open(entry: PortEntry): void {
+    const port = must(this.#preparation.ports.get(entry.id), 'a port that was bound');
+    for (const grpid of groupsOf(this.#wanted)) {
+      const state = anaOf(entry, grpid);
+      if (state !== 'optimized') port.ana.set(grpid, anaStateOf(state));
+    }
+    this.#target.addPort(
+      port,
+      entry.subsystems.map((nqn) => this.#subsystem(nqn)),
+    );
+  }
+
+  #referrals(): void {
+    const target = this.#target;
+    const wanted = this.#wanted.ports
+      .filter(({ enabled, dormant }) => enabled && !dormant)
+      .flatMap(({ referrals }) => referrals)
+      .map(({ address, id }) => ({ address: addressOf(address), portid: id }));
+    const same = (one: { address: { host: string; port: number } }, other: typeof one): boolean =>
+      one.address.host === other.address.host && one.address.port === other.address.port;
+    for (const known of [...target.referrals])
+      if (!wanted.some((referral) => same(referral, known))) target.removeReferral(known);
+    for (const referral of wanted)
+      if (!target.referrals.some((known) => same(referral, known))) target.addReferral(referral);
+  }
+
+  async #inTime(work: Promise<unknown>): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const timer = this.#env.clock.timer('waits for files to close', CLOSE_PATIENCE, () => {
+        this.#env.trace.event('warn', 'storage does not finish what it has; not waiting any longer', {});
+        resolve();
+      });
+      void work.then(() => {
+        timer.cancel();
+        resolve();
+      });
+    });
+  }
+}
+
+const nguidBytes = (entry: NamespaceEntry): Uint8Array | undefined =>
+  entry.nguid === undefined
+    ? undefined
+    : uuidBytes(nguidOf(entry).replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-'));
+
+const ANA = new Map(Object.values(AnaState).map((state) => [anaStateName(state), state]));
+const anaStateOf = (name: AnaStateName): AnaState => must(ANA.get(name), name);
