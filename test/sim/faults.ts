@@ -28,8 +28,15 @@ const DISK: readonly DiskFault[] = [
   'sync EIO',
   'punch ENOTSUP',
 ];
-/** By an operator: a controller of a host, a namespace of a target, a size. */
-const OPERATOR = ['disconnect', 'toggle namespace', 'grow namespace'] as const;
+/** By an operator: a controller of a host, its ports, a namespace of a target, a size. */
+const OPERATOR = [
+  'disconnect',
+  'reset controller',
+  'remote port away',
+  'local port away',
+  'toggle namespace',
+  'grow namespace',
+] as const;
 
 export type FaultKind =
   (typeof LINK)[number] | (typeof MACHINE)[number] | DiskFault | (typeof OPERATOR)[number];
@@ -138,12 +145,16 @@ function injectMachine(world: World, { kind, which, ms }: Fault): void {
   }
 }
 
-function operate(world: World, { kind, which, count }: Fault): void {
-  if (kind === 'disconnect') {
+function operate(world: World, { kind, which, count, ms }: Fault): void {
+  if (kind !== 'toggle namespace' && kind !== 'grow namespace') {
     const ways = world.hosts.flatMap((host) => host.ways.map((way) => ({ host, way })));
     const { host, way } = ways[which % ways.length]!;
     world.disturb(host.name);
-    host.disconnect(way);
+    if (kind === 'disconnect') host.disconnect(way);
+    else if (kind === 'reset controller')
+      for (let i = 0; i < count; i++)
+        world.clock.after(`${host.name}: reset`, i * which * 100, () => host.reset(way));
+    else host.portAway(way, kind === 'local port away', ms);
     return;
   }
   const namespace = world.namespaces[which % world.namespaces.length]!;

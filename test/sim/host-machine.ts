@@ -5,7 +5,9 @@
 import type { Controller, ControllerOptions } from '../../src/initiator/controller.ts';
 import type { Head } from '../../src/initiator/head.ts';
 import type { Limits } from '../../src/initiator/limits.ts';
+import type { Recovery } from '../../src/initiator/recovery.ts';
 import { Registry } from '../../src/initiator/registry.ts';
+import { isDnr } from '../../src/nvme/status.ts';
 import { crc32c } from '../../src/runtime/crc32c.ts';
 import { MachineClock } from './clock.ts';
 import type { Excuses } from './oracle.ts';
@@ -21,6 +23,8 @@ export interface Way {
   readonly queueEntries: number;
   readonly disableSqFlow: boolean;
   controller: Controller | undefined;
+  /** It was connected, and so is to be kept. */
+  connected: boolean;
   /** Not to be connected before this moment, microseconds. */
   notBefore: number;
 }
@@ -32,6 +36,8 @@ export interface HostOptions {
   /** Microseconds between two looks at the ways. */
   readonly look: number;
   readonly limits: Partial<Limits>;
+  readonly recovery: Partial<Recovery>;
+  readonly keepTrying: boolean;
 }
 
 export class HostMachine {
@@ -75,6 +81,7 @@ export class HostMachine {
     for (const way of this.ways)
       if (way.controller === undefined && way.notBefore <= this.world.clock.micros) this.#connect(way);
       else if (way.controller?.state.is('dead') === true) {
+        this.#checkKept(way, way.controller);
         way.controller = undefined;
         way.notBefore = this.world.clock.micros + this.options.look;
       }
@@ -82,7 +89,7 @@ export class HostMachine {
   }
 
   #connect(way: Way): void {
-    const { kato, headerDigest, dataDigest } = this.options;
+    const { kato, headerDigest, dataDigest, recovery, keepTrying } = this.options;
     const number = this.name.slice(1).padStart(12, '0');
     const options: ControllerOptions = {
       address: { host: way.address, port: TCP_PORT },
@@ -96,11 +103,26 @@ export class HostMachine {
       headerDigest,
       dataDigest,
       disableSqFlow: way.disableSqFlow,
-      recovery: { ctrlLossTmo: 0 },
+      recovery,
+      keepTrying,
     };
+    way.connected = false;
     way.controller = this.registry.connect(options, (reason) => {
+      way.connected = reason === undefined;
       this.world.connected(this, way, reason);
     });
+  }
+
+  /** A controller that is never given up goes only when somebody says so: its user, or the target (DNR). */
+  #checkKept(way: Way, { name, reason, recovery }: Controller): void {
+    const forEver = recovery.ctrlLossTmo === Infinity && recovery.devLossTmo === Infinity;
+    const told = reason?.code === 'ECANCELED' || (reason?.status !== undefined && isDnr(reason.status));
+    if (forEver && way.connected && !told)
+      this.world.violation(
+        'KEEP',
+        `${this.name} lost ${name} to ${way.address} for good, though ctrl_loss_tmo is -1: ${reason?.message ?? 'no reason'}`,
+        [this.name],
+      );
   }
 
   /** The user takes one of its controllers away; it will be connected again. */
@@ -108,9 +130,48 @@ export class HostMachine {
     way.controller?.disconnect('disconnected', () => undefined);
   }
 
+  /** The user resets a controller. */
+  reset(way: Way): void {
+    way.controller?.reset('asked for');
+  }
+
+  /** The remote port of a way goes, and returns; with its local port, sockets and all, if `local`. */
+  portAway(way: Way, local: boolean, ms: number): void {
+    const { ports } = this.registry;
+    const remote = ports.remotes.find(
+      ({ address, state }) => address.host === way.address && state === 'online',
+    );
+    if (remote === undefined) return;
+    let gone = false;
+    const since = this.world.clock.micros;
+    const done = (): void => {
+      gone = true;
+    };
+    if (local) ports.removeLocal(remote.local, done);
+    else ports.removeRemote(remote, done);
+    this.world.clock.after(`${this.name}: port of ${way.address} returns`, ms * 1000, () => {
+      if (this.#stopping) return;
+      if (local) ports.addLocal(this.name, this.world.net.port(this.process));
+      else ports.addRemote(this.name, { host: way.address, port: TCP_PORT });
+    });
+    // PORT.2: bounded by what the transport needs to end.
+    const bound = (this.options.limits.terminateTimeout ?? 5000) + 1000;
+    this.world.clock.after(`${this.name}: port of ${way.address} is gone`, bound * 1000, () => {
+      if (!gone)
+        this.world.violation(
+          'PORT.2',
+          `${this.name}: the port to ${way.address} was unregistered at ${since} and is still ${remote.state}`,
+          [this.name],
+        );
+    });
+  }
+
   stop(done: () => void): void {
     this.#stopping = true;
     this.registry.stop(() => {
+      const { ports } = this.registry;
+      for (const remote of ports.remotes) ports.removeRemote(remote, () => undefined);
+      for (const local of [...ports.locals.values()]) ports.removeLocal(local, () => undefined);
       // The last callbacks of this turn come first.
       this.world.clock.after(`${this.name} exits`, 1, () => {
         this.#checkLeft();
@@ -148,6 +209,9 @@ export class HostMachine {
       ...[...registry.controllers].map(({ name, state }) => `controller ${name} ${state.now}`),
       ...[...registry.subsystems].map(({ name }) => `subsystem ${name}`),
       ...registry.taken.map((number) => `number ${number}`),
+      ...registry.ports.remotes.map(
+        ({ name, activeControllers }) => `port ${name}, ${activeControllers} active`,
+      ),
       ...(registry.identities.size > 0 ? ['an identity'] : []),
     ];
     if (left.length > 0)

@@ -3,6 +3,7 @@
  * all of it (`swarm`), a scenario says what it cares about, and shrinking takes away from it.
  */
 import type { Limits as HostLimits } from '../../src/initiator/limits.ts';
+import type { Recovery } from '../../src/initiator/recovery.ts';
 import type { Limits as TargetLimits } from '../../src/target/limits.ts';
 import type { DiskOptions } from './disk.ts';
 import type { Fault } from './faults.ts';
@@ -37,6 +38,10 @@ export interface Plan {
   readonly disk: Omit<DiskOptions, 'size'>;
   readonly targetLimits: Partial<TargetLimits>;
   readonly hostLimits: Partial<HostLimits>;
+  /** How hosts deal with controllers that are lost. */
+  readonly recovery: Partial<Recovery>;
+  /** A first connect that fails is tried again by the controller itself. */
+  readonly keepTrying: boolean;
   /** In all; they go round the hosts. */
   readonly clients: number;
   /** I/Os of all clients together. */
@@ -93,6 +98,8 @@ export function swarm(seed: number, overrides: Partial<Plan> = {}): Plan {
     disk: drawDisk(all.fork('disk'), blockSize),
     targetLimits: drawTargetLimits(all.fork('target limits'), capsules),
     hostLimits: drawHostLimits(all.fork('host limits')),
+    recovery: drawRecovery(all.fork('recovery')),
+    keepTrying: all.fork('keep trying').oneIn(2),
     ...drawLoad(all.fork('load')),
     duration,
     faults: quiet
@@ -156,6 +163,18 @@ function drawHostLimits(random: SimRandom): Partial<HostLimits> {
     ioTimeout: random.between(2, 30) * 1000,
     terminateTimeout: random.between(1, 5) * 1000,
     shutdownTimeout: random.between(1, 5) * 1000,
+  };
+}
+
+function drawRecovery(random: SimRandom): Partial<Recovery> {
+  return {
+    reconnectDelay: random.pick([50, 500, 2000]),
+    ctrlLossTmo: random.pick([0, 3000, Infinity, Infinity, Infinity]),
+    fastIoFailTmo: random.pick([Infinity, Infinity, 1000]),
+    devLossTmo: random.pick([Infinity, Infinity, 2000]),
+    backoff: random.pick([1, 1, 2]),
+    maxReconnectDelay: 4000,
+    jitter: random.pick([0, 0.25]),
   };
 }
 

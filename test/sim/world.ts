@@ -118,9 +118,17 @@ export class World {
 
   #addHost(index: number): void {
     const { plan } = this;
-    const { kato, headerDigest, dataDigest, hostLimits: limits } = plan;
+    const { kato, headerDigest, dataDigest, hostLimits: limits, recovery, keepTrying } = plan;
     const look = 50_000 + this.random.below(300_000);
-    const host = new HostMachine(this, `h${index + 1}`, { kato, headerDigest, dataDigest, look, limits });
+    const host = new HostMachine(this, `h${index + 1}`, {
+      kato,
+      headerDigest,
+      dataDigest,
+      look,
+      limits,
+      recovery,
+      keepTrying,
+    });
     for (let s = 0; s < plan.subsystems; s++) {
       const target = this.targets[s % plan.targets]!;
       for (const { host: address } of target.addresses.slice(-plan.ways))
@@ -132,6 +140,7 @@ export class World {
           queueEntries: plan.queueEntries,
           disableSqFlow: plan.disableSqFlow,
           controller: undefined,
+          connected: false,
           notBefore: 0,
         });
     }
@@ -272,15 +281,18 @@ export class World {
 }
 
 /** What the plan's time-outs add up to. */
-function boundsOf({ targetLimits: target, hostLimits: host, kato, faults }: Plan): Bounds {
+function boundsOf({ targetLimits: target, hostLimits: host, kato, faults, recovery }: Plan): Bounds {
   const longest = Math.max(0, ...faults.map(({ ms }) => ms));
   const gone = (host.terminateTimeout ?? 5000) + 10_000;
   const setup = (host.connectTimeout ?? 10_000) * 2 + (host.adminTimeout ?? 60_000);
+  const longestDelay = (recovery.maxReconnectDelay ?? 0) + (recovery.reconnectDelay ?? 10_000);
   const end = (target.stallTimeout ?? 60_000) + (target.terminateTimeout ?? 30_000);
+  const live = setup * 2 + gone + 3 * kato + 10_000 + longest + longestDelay;
+  const aborted = (host.ioTimeout ?? 30_000) + (host.abortTimeout ?? 5000);
   return {
-    // A held write waits for 3 × KATO + CQT.
-    io: (host.ioTimeout ?? 30_000) * 2 + gone + longest + 3 * kato + (host.commandQuiesceTime ?? 10_000),
-    live: setup * 2 + gone + 3 * kato + 10_000 + longest,
+    // Sent, not answered, aborted in vain; held for 3 × KATO + CQT; and again after its controller has returned.
+    io: aborted * 2 + gone + longest + 3 * kato + (host.commandQuiesceTime ?? 10_000) + live,
+    live,
     stop: end + setup + gone + 3 * kato + 130_000,
   };
 }
