@@ -150,26 +150,31 @@ export function submitIo(
   });
   const outstanding: Outstanding = { op, io, client, namespace };
   world.outstanding.add(outstanding);
-  const wires = watchWires(world, io);
+  const { wires, repeats } = watchWires(world, io);
   head.submit(io);
   const { change } = op;
-  if (change !== undefined) change.over = () => calls > 0 && [...wires].every(isOver);
+  if (change !== undefined) {
+    change.over = () => calls > 0 && [...wires].every(isOver);
+    change.repeats = repeats;
+  }
   return io;
 }
 
-/** The connections that the commands of an I/O go by, whenever they do. */
-function watchWires(world: World, io: Io): Set<Wire> {
+/** The connections that the commands of an I/O go by, whenever they do, and whether some of it went more than once. */
+function watchWires(world: World, io: Io): { wires: Set<Wire>; repeats: () => boolean } {
   const wires = new Set<Wire>();
+  let handed = 0;
   const push = io.running.push.bind(io.running);
   io.running.push = (...requests) => {
-    for (const { queue } of requests) {
+    for (const { queue, count } of requests) {
+      handed += count;
       const transport = queue?.connection.transport;
       const wire = transport && world.net.wireOf(transport.local, transport.remote);
       if (wire !== undefined) wires.add(wire);
     }
     return push(...requests);
   };
-  return wires;
+  return { wires, repeats: () => handed > io.total };
 }
 
 /** Nothing of it executes on the target any more. */

@@ -9,6 +9,10 @@
  * else *backward* (it held it at some moment in between). A history is linearizable exactly when no two forward zones
  * overlap and no backward zone lies inside a forward one.
  *
+ * A change that was sent more than once, because the answer to the first time was lost, may happen more than once from
+ * its beginning to its end: any other change may come in between. That is what hosts owe to each other, not a path to
+ * its host. After its end it does not happen any more: a stale write is found by that (GHOST.4).
+ *
  * A change whose outcome is unknown has no zone until it is read: it may or may not have happened, once, and not after
  * `closes`. Zeroes are not told apart, so reads of zero are checked against every change that may have made them.
  */
@@ -30,6 +34,8 @@ export interface Change {
   never: boolean;
   /** Nothing of it can be under way any more. */
   over?: () => boolean;
+  /** Some of it was sent more than once. */
+  repeats?: () => boolean;
 }
 
 /** A change of this block, and its reads. */
@@ -85,6 +91,10 @@ export class BlockHistory {
   crash(now: number): void {
     const durable = this.#clusters.filter(({ change }) => change.durable);
     const left = new Set<number>();
+    // Hosts that wait for the target to return go on with what they have.
+    const open = this.#clusters.filter(
+      ({ change }) => !change.never && change.end === Infinity && change.closes === Infinity,
+    );
     for (const { change } of this.#clusters) {
       const over = change.end === Infinity ? change.closes : change.end;
       if (change.never || change === this.#first) continue;
@@ -97,6 +107,7 @@ export class BlockHistory {
     this.#first = undefined;
     this.#since = now;
     this.#initial = left;
+    for (const { change } of open) this.begin(change);
     if (left.size === 1) this.#settleInitial();
   }
 
@@ -121,21 +132,25 @@ export class BlockHistory {
     return cluster;
   }
 
-  /** When the value was surely there, or Infinity. */
-  #firstOf({ change, readEnd }: Cluster): number {
-    return Math.min(change.end, readEnd === Infinity ? Infinity : Math.min(readEnd, change.closes));
+  /** See above: `first` is Infinity when there is no zone yet. */
+  #zone({ change, readEnd, readStart }: Cluster): { first: number; last: number } {
+    if (change.repeats?.() === true) {
+      const over = change.end === Infinity ? change.closes : change.end;
+      if (over !== Infinity && readStart > over) return { first: over, last: readStart };
+      return { first: change.end, last: change.start };
+    }
+    const read = readEnd === Infinity ? Infinity : Math.min(readEnd, change.closes);
+    return { first: Math.min(change.end, read), last: Math.max(change.start, readStart) };
   }
 
   #check(cluster: Cluster): string | undefined {
-    const first = this.#firstOf(cluster);
+    const { first, last } = this.#zone(cluster);
     if (first === Infinity) return undefined;
-    const last = Math.max(cluster.change.start, cluster.readStart);
     for (const other of this.#clusters) {
-      const otherFirst = this.#firstOf(other);
-      if (other === cluster || otherFirst === Infinity) continue;
-      const otherLast = Math.max(other.change.start, other.readStart);
+      const zone = this.#zone(other);
+      if (other === cluster || zone.first === Infinity) continue;
       const forward = first < last;
-      const wrong = (forward || otherFirst < otherLast) && first < otherLast && otherFirst < last;
+      const wrong = (forward || zone.first < zone.last) && first < zone.last && zone.first < last;
       if (!wrong) continue;
       const [held, hidden] = forward ? [cluster, other] : [other, cluster];
       return `${this.#tell(held)}, but ${this.#tell(hidden)} in between`;
@@ -145,16 +160,16 @@ export class BlockHistory {
 
   #tell(cluster: Cluster): string {
     const at = (micros: number): string => (micros / 1e6).toFixed(6);
-    const first = this.#firstOf(cluster);
-    const last = Math.max(cluster.change.start, cluster.readStart);
+    const { first, last } = this.#zone(cluster);
+    const { name } = cluster.change;
     return first < last
-      ? `${cluster.change.name} was there by ${at(first)} s and still at ${at(last)} s`
-      : `${cluster.change.name} happened between ${at(last)} and ${at(first)} s`;
+      ? `${name} was there by ${at(first)} s and still at ${at(last)} s`
+      : `${name} happened between ${at(last)} and ${at(first)} s`;
   }
 
   #readZero(start: number): string | undefined {
     const hidden = (over: number): boolean =>
-      this.#clusters.some((other) => other.change.start > over && this.#firstOf(other) < start);
+      this.#clusters.some((other) => other.change.start > over && this.#zone(other).first < start);
     if (this.#initial.has(0) && !hidden(this.#since)) return undefined;
     for (const { change } of this.#clusters) {
       if (change.value !== 0 || change.never || change === this.#first) continue;

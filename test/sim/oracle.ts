@@ -227,10 +227,9 @@ export class DiskOracle {
       }
   }
 
-  /** The target's process is gone: whatever was under way has happened or never will. */
+  /** The target's process is gone: what was under way, and is given up by its host, has happened or never will. */
   targetEnded(now: number): void {
-    for (const change of this.#open) change.closes = now;
-    this.#open.clear();
+    this.closeUnknown(now);
   }
 
   /** Power was lost, after `targetEnded`. */
