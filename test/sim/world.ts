@@ -182,7 +182,8 @@ export class World {
       reason === undefined ||
       this.disturbances.has(host.name) ||
       this.disturbances.has(way.target.name) ||
-      this.plan.lastAddressAt * 1000 >= this.clock.micros - 1_000_000 ||
+      // A controller that keeps trying tells of its last attempt.
+      this.plan.lastAddressAt * 1000 >= this.clock.micros - (this.plan.keepTrying ? 12_000_000 : 1_000_000) ||
       host.excuses(way.target).corruption ||
       // The capsules of an association that is not over yet may take the room.
       reason.status === Status.ConnectControllerBusy ||
