@@ -5,11 +5,12 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { imageOf } from './image.ts';
 import { findMutations } from './mutations.ts';
+import { FROM_NBD, type LocalScenario, runLocal } from './local.ts';
 import { type Options, USAGE, UsageError, parseOptions } from './options.ts';
-import { preparePackages } from './packages.ts';
+import { prepareNbdTools, preparePackages } from './packages.ts';
 import { type Result, Runner, sizeOf } from './runner.ts';
 import type { Scenario } from './scenario.ts';
-import { SCENARIOS } from './scenarios/index.ts';
+import { LOCAL_SCENARIOS, SCENARIOS } from './scenarios/index.ts';
 import { LabError, run, say } from './tool.ts';
 
 /** Compiled, this file is dist/scripts/interop/main.js. */
@@ -23,20 +24,29 @@ function cacheFolder(): string {
 }
 
 function chosen({ only, full }: Options): Scenario[] {
+  const known = [...SCENARIOS, ...LOCAL_SCENARIOS];
   for (const name of only)
-    if (!SCENARIOS.some((scenario) => scenario.name === name))
+    if (!known.some((scenario) => scenario.name === name))
       throw new UsageError(`--only ${name}: there is no such scenario; --list shows them`);
   if (only.length > 0) return SCENARIOS.filter(({ name }) => only.includes(name));
   return SCENARIOS.filter((scenario) => full || scenario.full !== true);
 }
 
+/** Those without a kernel: all, unless something else was asked for. */
+function chosenLocal({ only, kernelAsked, build, mutations }: Options): LocalScenario[] {
+  if (only.length > 0) return LOCAL_SCENARIOS.filter(({ name }) => only.includes(name));
+  return kernelAsked || build || mutations ? [] : [...LOCAL_SCENARIOS];
+}
+
 function list(): void {
-  const width = Math.max(...SCENARIOS.map(({ name }) => name.length));
+  const width = Math.max(...[...SCENARIOS, ...LOCAL_SCENARIOS].map(({ name }) => name.length));
   for (const direction of new Set(SCENARIOS.map((scenario) => scenario.direction))) {
     say(`${direction}:`);
     for (const { name, shows, full } of SCENARIOS.filter((scenario) => scenario.direction === direction))
       say(`  ${name.padEnd(width)}  ${shows}${full === true ? ' (full set)' : ''}`);
   }
+  say(`${FROM_NBD}:`);
+  for (const { name, shows } of LOCAL_SCENARIOS) say(`  ${name.padEnd(width)}  ${shows}`);
 }
 
 function table(results: readonly Result[]): string {
@@ -73,6 +83,15 @@ async function main(): Promise<number> {
     return 0;
   }
   const scenarios = chosen(options);
+  const local = chosenLocal(options);
+  const results: Result[] = [];
+  if (local.length > 0) {
+    prepareNbdTools(options.install || CI);
+    const cli = join(ROOT, 'dist/src/cli/main.js');
+    for (let i = 0; i < options.times; i++)
+      results.push(...(await runLocal(local, cli, options.only.length > 0)));
+  }
+  if (scenarios.length === 0 && local.length > 0) return summary(results);
   // Nothing is skipped silently there: what is missing is installed, or this fails.
   preparePackages(options.install || CI);
   const cache = cacheFolder();
@@ -90,12 +109,16 @@ async function main(): Promise<number> {
     return findMutations(ROOT, args) ? 0 : 1;
   }
 
-  const results: Result[] = [];
   for (let i = 0; i < options.times; i++)
     for (const { kernel, image } of images) {
       const runner = new Runner({ kernel, image, full: options.full, root: ROOT, folder: cache });
       results.push(...(await runner.run(scenarios)));
     }
+  return summary(results);
+}
+
+/** Says how it went. The exit code. */
+function summary(results: readonly Result[]): number {
   const failed = results.filter(({ reason }) => reason !== undefined).length;
   say(`\n${table(results)}\n`);
   say(`interop: ${results.length - failed} passed, ${failed} failed`);

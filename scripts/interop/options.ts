@@ -5,7 +5,8 @@ import { KERNELS, type Kernel } from './kernels.ts';
 export const USAGE = `usage: npm run interop -- [options]
 
 Boots Debian's Linux kernels under QEMU and runs this package against them: the kernel's NVMe/TCP host on our target,
-our host on the kernel's target. Needs Debian; no root, except for --install.
+our host on the kernel's target. Before that, without a kernel, NBD clients (qemu-img, nbdcopy, fio …) on our host.
+Needs Debian; no root, except for --install.
 
   --kernel NAME     only this kernel: ${KERNELS.map(({ name }) => name).join(', ')} (default: ${KERNELS[0]?.name ?? ''}; with --full: all)
   --only NAME       only this scenario; may be repeated
@@ -22,6 +23,8 @@ Exit codes: 0 all passed, 1 something failed, 2 wrong options or a machine on wh
 
 export interface Options {
   readonly kernels: readonly Kernel[];
+  /** --kernel was given. */
+  readonly kernelAsked: boolean;
   readonly only: readonly string[];
   readonly full: boolean;
   readonly install: boolean;
@@ -50,7 +53,13 @@ export function parseOptions(args: readonly string[]): Options {
   });
   if (!/^[1-9]\d{0,3}$/.test(times)) throw new UsageError(`--times ${times}: not a count`);
   const standard = full ? KERNELS : KERNELS.slice(0, 1);
-  return { ...flags, only, times: Number(times), kernels: kernels.length > 0 ? kernels : standard };
+  return {
+    ...flags,
+    only,
+    times: Number(times),
+    kernels: kernels.length > 0 ? kernels : standard,
+    kernelAsked: kernel.length > 0,
+  };
 }
 
 function parse(args: readonly string[]) {

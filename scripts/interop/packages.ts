@@ -11,6 +11,16 @@ const NEEDED = [
   ['dpkg-deb', 'dpkg'],
   ['apt-get', 'apt'],
 ] as const;
+/** What the NBD scenarios run. */
+const NBD_TOOLS = [
+  ['nbdinfo', 'libnbd-bin'],
+  ['nbdcopy', 'libnbd-bin'],
+  ['nbdfuse', 'nbdfuse'],
+  ['fusermount3', 'fuse3'],
+  ['qemu-img', 'qemu-utils'],
+  ['qemu-io', 'qemu-utils'],
+  ['fio', 'fio'],
+] as const;
 const KEYRINGS = ['gpg', 'pgp', 'asc'].map((end) => `/usr/share/keyrings/debian-archive-keyring.${end}`);
 
 /** The keys that Debian's releases are signed with. */
@@ -33,17 +43,28 @@ function checkDistribution(): void {
   );
 }
 
+const without = (programs: readonly (readonly [string, string])[]): string[] => [
+  ...new Set(programs.filter(([program]) => whereIs(program) === undefined).map(([, name]) => name)),
+];
+
 function missing(): string[] {
-  const names = NEEDED.filter(([program]) => whereIs(program) === undefined).map(
-    ([, name]) => name as string,
-  );
+  const names = without(NEEDED);
   if (!KEYRINGS.some((path) => existsSync(path))) names.push('debian-archive-keyring');
-  return [...new Set(names)];
+  return names;
 }
 
-/** Throws LabError when something is missing and may not, or cannot, be installed. */
+/** For kernels. Throws LabError when something is missing and may not, or cannot, be installed. */
 export function preparePackages(install: boolean): void {
   checkDistribution();
+  prepare(missing, install);
+}
+
+/** For NBD clients, on any distribution that has them; only Debian's are installed. */
+export function prepareNbdTools(install: boolean): void {
+  prepare(() => without(NBD_TOOLS), install);
+}
+
+function prepare(missing: () => string[], install: boolean): void {
   const names = missing();
   if (names.length === 0) return;
   const command = `apt-get install --no-install-recommends ${names.join(' ')}`;

@@ -22,7 +22,7 @@ export interface RunnerOptions {
 }
 
 export interface Result {
-  readonly scenario: Scenario;
+  readonly scenario: { readonly name: string; readonly direction: string };
   readonly kernel: string;
   readonly ms: number;
   /** Undefined: it passed. */

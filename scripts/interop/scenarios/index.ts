@@ -1,9 +1,11 @@
 /** Every scenario, in the order in which they run. */
 import type { Scenario } from '../scenario.ts';
+import type { LocalScenario } from '../local.ts';
 import { LINUX_CONNECTS } from './linux-connects.ts';
 import { LINUX_DATA } from './linux-data.ts';
 import { LINUX_PATHS } from './linux-paths.ts';
 import { LINUX_STAYS } from './linux-stays.ts';
+import { NBD_TOOLS } from './nbd-tools.ts';
 import { OUR_CLI } from './our-cli.ts';
 import { OUR_HOST } from './our-host.ts';
 
@@ -15,3 +17,6 @@ export const SCENARIOS: readonly Scenario[] = [
   ...OUR_HOST,
   ...OUR_CLI,
 ];
+
+/** Those that need no kernel; they run first. */
+export const LOCAL_SCENARIOS: readonly LocalScenario[] = [...NBD_TOOLS];
