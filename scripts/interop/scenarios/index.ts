@@ -4,6 +4,7 @@ import type { LocalScenario } from '../local.ts';
 import { LINUX_CONNECTS } from './linux-connects.ts';
 import { LINUX_DATA } from './linux-data.ts';
 import { LINUX_PATHS } from './linux-paths.ts';
+import { LINUX_RESERVES } from './linux-reserves.ts';
 import { LINUX_STAYS } from './linux-stays.ts';
 import { NBD_TOOLS } from './nbd-tools.ts';
 import { OUR_CLI } from './our-cli.ts';
@@ -14,6 +15,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...LINUX_STAYS,
   ...LINUX_DATA,
   ...LINUX_PATHS,
+  ...LINUX_RESERVES,
   ...OUR_HOST,
   ...OUR_CLI,
 ];
