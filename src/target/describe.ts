@@ -3,12 +3,14 @@
  * namespaces → controllers that have them, and subsystem → controllers → queues → connection.
  */
 import { anaStateName } from '../nvme/ana-log.ts';
+import { reservationTypeName } from '../nvme/reservation.ts';
 import { statusName } from '../nvme/status.ts';
 import type { Address } from '../runtime/ports.ts';
 import type { Controller } from './controller.ts';
 import type { Namespace, Owner } from './namespace.ts';
 import type { Port } from './port.ts';
 import type { Queue } from './queue.ts';
+import { isHolder, type Reservation } from './reservation.ts';
 import type { Subsystem } from './subsystem.ts';
 import type { Target } from './target.ts';
 
@@ -49,6 +51,7 @@ export interface NamespaceDescription {
   readonly anagrpid: number;
   readonly hosts: readonly string[] | undefined;
   readonly owner: Owner | undefined;
+  readonly reservation: ReservationInfo;
   /** Operations with storage. */
   readonly inFlight: number;
   readonly reads: number;
@@ -63,6 +66,20 @@ export interface NamespaceDescription {
     readonly ana: string;
     /** Why every I/O is refused. */
     readonly refused: string | undefined;
+  }[];
+}
+
+export interface ReservationInfo {
+  /** `none`, or what is held. */
+  readonly type: string;
+  readonly generation: number;
+  /** It survives a restart. */
+  readonly persistent: boolean;
+  readonly registrants: readonly {
+    readonly hostid: string;
+    /** Hexadecimal. */
+    readonly key: string;
+    readonly holder: boolean;
   }[];
 }
 
@@ -152,6 +169,7 @@ export function describeNamespace(namespace: Namespace): NamespaceDescription {
     anagrpid,
     hosts: hosts && [...hosts],
     owner,
+    reservation: describeReservation(namespace.reservations.state),
     inFlight: volume?.inFlight ?? 0,
     ...counters,
     attachments: [...attachments.values()].map(({ controller, refusal }) => ({
@@ -159,6 +177,20 @@ export function describeNamespace(namespace: Namespace): NamespaceDescription {
       host: controller.hostnqn,
       ana: anaStateName(controller.port.ana.state(anagrpid)),
       refused: refusal === 0 ? undefined : statusName(refusal),
+    })),
+  };
+}
+
+function describeReservation(state: Reservation): ReservationInfo {
+  const { rtype, generation, ptpl, registrants } = state;
+  return {
+    type: reservationTypeName(rtype),
+    generation,
+    persistent: ptpl,
+    registrants: [...registrants].map(([hostid, rkey]) => ({
+      hostid,
+      key: rkey.toString(16),
+      holder: isHolder(state, hostid),
     })),
   };
 }

@@ -38,6 +38,9 @@ export const namespaceAttachment: Handler = {
 function run(command: Command, controller: Controller): number {
   const namespace = allocated(command.nsid, controller);
   if (namespace === undefined) return Status.InvalidNamespace | DNR;
+  // A reservation counts it among the writes (Base 2.1, figure 646).
+  const conflict = namespace.reservations.gates(controller).write;
+  if (conflict !== 0) return conflict;
   const controllers = named(command.data(), controller);
   if (controllers === undefined) return Status.ControllerListInvalid | DNR;
   const { subsystem } = controller;

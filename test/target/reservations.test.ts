@@ -7,6 +7,7 @@ import { Event, eventOf } from '../../src/nvme/event.ts';
 import { FeatureId } from '../../src/nvme/features.ts';
 import { Cns, IdController } from '../../src/nvme/identify.ts';
 import { IdNamespace, IndependentIdNamespace } from '../../src/nvme/identify-namespace.ts';
+import { encodeControllerList } from '../../src/nvme/identify-lists.ts';
 import { LogId, ReservationLog, ReservationLogType } from '../../src/nvme/logs.ts';
 import { AdminOpcode, IoOpcode } from '../../src/nvme/opcode.ts';
 import {
@@ -25,11 +26,14 @@ import {
 } from '../../src/nvme/reservation.ts';
 import {
   Abort,
+  Copy,
+  CopyRange,
   DatasetManagement,
   Flush,
   GetFeatures,
   GetLogPage,
   Identify,
+  NamespaceAttachment,
   SetFeatures,
   Sqe,
   WriteZeroes,
@@ -279,6 +283,23 @@ const dataset = (from: Party, ad: number): number =>
     }),
     new Uint8Array(16),
   );
+WRITES['Copy'] = (from) =>
+  from.io.command(
+    Copy.bytes({ opc: IoOpcode.Copy, nsid: 1, sdlba: 64, nr: 1, dptr: inCapsule(32) }),
+    CopyRange.bytes({ slba: 0, nlb: 1 }),
+  );
+WRITES['Namespace Attachment (Admin)'] = (from) => {
+  const list = encodeControllerList([]);
+  const cid = from.admin.command(
+    NamespaceAttachment.bytes({
+      opc: AdminOpcode.NamespaceAttachment,
+      nsid: 1,
+      dptr: inCapsule(list.length),
+    }),
+    list,
+  );
+  return -cid;
+};
 /** For the holder, another registrant, and somebody else: the groups that are in conflict. */
 const MATRIX: readonly (readonly [number, string, string, string])[] = [
   [Type.WriteExclusive, '', 'W', 'W'],
@@ -301,7 +322,10 @@ for (const [rtype, ...conflicts] of MATRIX)
         for (const [name, send] of Object.entries(commands)) {
           const cid = send(from);
           world.settle();
-          const status = from.io.completion(cid)?.status ?? (from.io.r2ts(cid).length > 0 ? 0 : -1);
+          // Below zero: on the Admin queue.
+          const on = cid < 0 ? from.admin : from.io;
+          const id = Math.abs(cid);
+          const status = on.completion(id)?.status ?? (on.r2ts(id).length > 0 ? 0 : -1);
           const refused = status === CONFLICT;
           t.equal(refused, conflicts[i]!.includes(group), `${name} by host ${i}: ${status.toString(16)}`);
           if (!refused && status !== 0) t.not(status, -1);
