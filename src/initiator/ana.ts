@@ -107,9 +107,10 @@ export class Ana {
     return this.#homes.get(nsid) ?? anagrpid;
   }
 
-  /** Groups in transition, and until when. */
-  get transitions(): ReadonlyMap<number, Pick<Transition, 'timer' | 'overdue'>> {
-    return this.#transitions;
+  /** Transitions that end some time, and a log that is to be read again. */
+  get timers(): readonly Timer[] {
+    const timers = [...this.#transitions.values()].map(({ timer }) => timer);
+    return this.#retry === undefined ? timers : [...timers, this.#retry];
   }
 
   // ---- reading

@@ -32,15 +32,23 @@ const THEN: Readonly<Record<string, string>> = {
   'waits for the TCP connection': 'gives the attempt up: no TCP connection',
   'waits for ICResp': 'gives the attempt up: no ICResp',
   'waits for the controller to close': 'resets the connection',
+  'reads the ANA log again': 'asks for the ANA log again, which could not be used',
+  'is tried again': 'lets commands take the path again that refused one',
+  'a command is repeated': 'sends a command again after the delay that the controller asked for',
+  'delayed removal': 'removes the head, and fails the I/O that waits',
   'oldest command': 'asks the controller to abort the command, then ends the association',
 };
 
-function described(timer: Timer, now: number): TimerDescription {
+export function describeTimer(timer: Timer, now: number): TimerDescription {
   const at = timer.name.lastIndexOf(': ');
   const of = at < 0 ? '' : timer.name.slice(0, at);
   const name = timer.name.slice(at < 0 ? 0 : at + 2);
   const dead = name.endsWith('is dead on the target');
-  const then = dead ? 'lets the writes go elsewhere that may have been sent on it' : (THEN[name] ?? name);
+  const then = dead
+    ? 'lets the writes go elsewhere that may have been sent on it'
+    : name.startsWith('ANATT')
+      ? 'reads the ANA log, and resets the controller if the group is still in transition'
+      : (THEN[name] ?? name);
   return { of, name, inMs: Math.max(0, timer.due - now), then };
 }
 
@@ -51,7 +59,7 @@ export function describeTimers(controller: Controller): TimerDescription[] {
   for (const { state, queue } of association?.connections ?? [])
     timers.push(...state.timers(), ...(queue.timer === undefined || !queue.busy ? [] : [queue.timer]));
   const now = env.clock.now();
-  return timers.sort((a, b) => a.due - b.due).map((timer) => described(timer, now));
+  return timers.sort((a, b) => a.due - b.due).map((timer) => describeTimer(timer, now));
 }
 
 /** A name for people, and an id that is never used again. */
