@@ -2,7 +2,11 @@
 import type { ControllerOptions } from '../initiator/controller.ts';
 import type { HostIdentity } from '../initiator/identity.ts';
 import { type Limits, QUEUE_SIZE } from '../initiator/limits.ts';
+import { type WriteFailover, WRITE_FAILOVERS } from '../initiator/failover.ts';
+import { MAX_DELAYED_REMOVAL } from '../initiator/head.ts';
 import type { Recovery } from '../initiator/recovery.ts';
+import { IO_POLICIES, type IoPolicy } from '../initiator/select.ts';
+import type { HeadSettings } from '../initiator/subsystem.ts';
 import { DISCOVERY_NQN, nqnProblem } from '../nvme/nqn.ts';
 import { invalid } from './failure.ts';
 
@@ -25,8 +29,37 @@ export interface AddressOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-export interface ConnectOptions extends AddressOptions, RecoveryOptions {
+/** One more way to a subsystem. */
+export interface WayOptions {
+  readonly traddr: string;
+  readonly trsvcid?: string | number | undefined;
+  readonly host_traddr?: string | undefined;
+  /** The policy `preferred` takes it first. */
+  readonly preferred?: boolean | undefined;
+}
+
+/** How the disks of a subsystem use their paths. May be changed while it is connected. */
+export interface HeadOptions {
+  /**
+   * Among the paths that are usable and best by ANA: `numa` stays with one, `round-robin` takes turns, `queue-depth`
+   * takes the one with the fewest commands, `preferred` those that were named so. Default numa.
+   */
+  readonly iopolicy?: IoPolicy | undefined;
+  /**
+   * A write that may have left on a path that is lost: `safe` repeats it only when the old association is known to be
+   * dead on the target, so that it cannot overwrite what is newer; `immediate` repeats it at once. Default safe.
+   */
+  readonly write_failover?: WriteFailover | undefined;
+  /** Seconds that a disk without a path is kept, with its I/O waiting. Default 0: it goes with its last path. */
+  readonly delayed_removal_secs?: number | undefined;
+}
+
+export interface ConnectOptions extends AddressOptions, RecoveryOptions, HeadOptions {
   readonly subnqn: string;
+  /** More ways to the same subsystem, each a controller of its own. */
+  readonly ways?: readonly WayOptions[] | undefined;
+  /** The policy `preferred` takes this way first. */
+  readonly preferred?: boolean | undefined;
   /** I/O queues to ask for. Default: one for each processor, at most 4. */
   readonly nr_io_queues?: number | undefined;
   /** Entries of an I/O queue, 16 to 1024. Default 128; one less can be outstanding. */
@@ -121,7 +154,29 @@ export function controllerOptions(
     disableSqFlow: options.disable_sqflow ?? false,
     recovery: recoveryOptions(options),
     keepTrying: options.keep_trying ?? false,
+    heads: headOptions(options),
+    preferred: options.preferred ?? false,
   };
+}
+
+export const delayedRemoval = (seconds: number): number =>
+  whole('delayed_removal_secs', seconds, 0, MAX_DELAYED_REMOVAL);
+
+function oneOf<T extends string>(name: string, value: T | undefined, of: readonly T[]): T | undefined {
+  if (value !== undefined && !of.includes(value))
+    throw invalid(`${name} ${JSON.stringify(value)} is not one of ${of.join(', ')}`);
+  return value;
+}
+
+/** What is said of them, in the core's terms. Throws NvmeError, code EINVAL. */
+export function headOptions(options: HeadOptions): Partial<HeadSettings> {
+  const { delayed_removal_secs } = options;
+  const found = {
+    iopolicy: oneOf('iopolicy', options.iopolicy, IO_POLICIES),
+    writeFailover: oneOf('write_failover', options.write_failover, WRITE_FAILOVERS),
+    delayedRemoval: delayed_removal_secs === undefined ? undefined : delayedRemoval(delayed_removal_secs),
+  };
+  return Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined));
 }
 
 /** What is said of them, in the core's terms. Throws NvmeError, code EINVAL. */

@@ -1,10 +1,12 @@
 /** The public promises of a head: the namespace as a disk, whichever controllers lead to it. */
-import type { BlockRange } from '../initiator/commands.ts';
+import type { BlockRange, RawCommand } from '../initiator/commands.ts';
 import type { Head } from '../initiator/head.ts';
 import { Io, type IoKind, type IoOwner } from '../initiator/io.ts';
 import { DNR, Status } from '../nvme/status.ts';
 import { NvmeError } from './error.ts';
-import { abortError, invalid, statusError } from './failure.ts';
+import { why, type Why } from '../initiator/why.ts';
+import { delayedRemoval } from './connect-options.ts';
+import { abortError, invalid, statusError, unknownError } from './failure.ts';
 
 export interface IoOptions {
   /**
@@ -21,7 +23,7 @@ export interface WriteZeroesOptions extends WriteOptions {
   /** The controller may give the blocks up instead of writing zeroes (DEAC). */
   readonly deallocate?: boolean | undefined;
 }
-export type { BlockRange };
+export type { BlockRange, RawCommand, Why };
 
 /** What is under the promises, for this folder only. */
 export let headOf: (disk: NvmeDisk) => Head;
@@ -29,7 +31,8 @@ export let headOf: (disk: NvmeDisk) => Head;
 /**
  * A disk. Positions and counts are in blocks of `blockSize` bytes, and `blocks` is always a count. Buffers belong to
  * the disk until the promise settles. Every method rejects with an NvmeError; I/O of any size is split as the
- * controller asks for, and a part of it may have been done when it fails.
+ * controller asks for, and a part of it may have been done when it fails. I/O goes by whichever path is usable, and
+ * waits while none is but one may be again. Code OUTCOME_UNKNOWN: it may have been carried out, and nobody can tell.
  */
 export class NvmeDisk {
   static {
@@ -91,6 +94,18 @@ export class NvmeDisk {
       usable: path.usable,
     }));
   }
+  /** Where its I/O goes, or what it waits for: each path, what is held back, and the timers that act next. */
+  why(): Why {
+    return why(this.#head);
+  }
+  /** `delayed_removal_secs`: seconds that it is kept, with its I/O waiting, when its last path is gone. */
+  get delayedRemovalSecs(): number {
+    return this.#head.delayedRemoval;
+  }
+  /** Counts from the next loss of the last path; 0 ends at once what waits now. Throws EINVAL. */
+  set delayedRemovalSecs(seconds: number) {
+    this.#head.setDelayedRemoval(delayedRemoval(seconds));
+  }
 
   /** NVM Command Set 1.1, section 3.3.4. */
   async read(slba: number, blocks: number, options: IoOptions = {}): Promise<Uint8Array> {
@@ -151,6 +166,35 @@ export class NvmeDisk {
     await this.#run('deallocate', { ranges }, single ? last : (more as IoOptions));
   }
 
+  /**
+   * Compares the blocks with `data`; rejects with NVME_COMPARE_FAILURE when they differ (NVM Command Set 1.1, section
+   * 3.3.1). Code OUTCOME_UNKNOWN: the path was lost meanwhile, and repeating it might give another result.
+   */
+  async compare(
+    slba: number,
+    data: Uint8Array | readonly Uint8Array[],
+    options: IoOptions = {},
+  ): Promise<void> {
+    const buffers = listOf(data);
+    const blocks = this.#blocksOf('compare', buffers);
+    this.#checkRange('compare', slba, blocks);
+    await this.#run('compare', { slba, blocks, buffers }, options);
+  }
+
+  /**
+   * Sends one I/O command as it is, on whichever path is best: reservations, for example. `data` is what is sent, or
+   * where the answer goes; it is not split. Resolves with dwords 0 and 1 of the completion. What it says about itself
+   * decides what is done when its path is lost: not `repeatable`, it rejects with OUTCOME_UNKNOWN.
+   */
+  async command(
+    command: RawCommand,
+    data: Uint8Array = new Uint8Array(0),
+    options: IoOptions = {},
+  ): Promise<{ readonly dw0: number; readonly dw1: number }> {
+    const { dw0, dw1 } = await this.#run('command', { command, buffers: listOf(data) }, options);
+    return { dw0, dw1 };
+  }
+
   // ---- checks
 
   #checkRange(what: string, slba: number, blocks: number): void {
@@ -180,7 +224,7 @@ export class NvmeDisk {
     }
   }
 
-  #run(kind: IoKind, what: ConstructorParameters<typeof Io>[2], options: IoOptions): Promise<void> {
+  #run(kind: IoKind, what: ConstructorParameters<typeof Io>[2], options: IoOptions): Promise<Io> {
     return new Promise((resolve, reject) => {
       new Wait(this.#head, kind, what, options.signal, resolve, reject).start();
     });
@@ -195,7 +239,7 @@ class Wait implements IoOwner {
   readonly #head: Head;
   readonly #io: Io;
   readonly #signal: AbortSignal | undefined;
-  readonly #resolve: () => void;
+  readonly #resolve: (io: Io) => void;
   readonly #reject: (error: NvmeError) => void;
 
   constructor(
@@ -203,7 +247,7 @@ class Wait implements IoOwner {
     kind: IoKind,
     what: ConstructorParameters<typeof Io>[2],
     signal: AbortSignal | undefined,
-    resolve: () => void,
+    resolve: (io: Io) => void,
     reject: (error: NvmeError) => void,
   ) {
     this.#head = head;
@@ -232,8 +276,8 @@ class Wait implements IoOwner {
 
   ioDone(io: Io): void {
     this.#signal?.removeEventListener('abort', this.#abort);
-    if (io.status === 0) this.#resolve();
+    if (io.status === 0) this.#resolve(io);
     else if (io.abandoned && this.#signal !== undefined) this.#reject(abortError(this.#signal, this.#what));
-    else this.#reject(statusError(this.#what, io.status));
+    else this.#reject((io.unknown ? unknownError : statusError)(this.#what, io.status));
   }
 }

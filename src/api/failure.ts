@@ -21,6 +21,13 @@ export function codeOf(status: number): string {
 export const statusError = (what: string, status: number): NvmeError =>
   new NvmeError(`${what}: ${statusName(status)}`, { code: codeOf(status), status });
 
+/** A command ended, and nobody can tell whether it was carried out. */
+export const unknownError = (what: string, status: number): NvmeError =>
+  new NvmeError(`${what}: it may have been carried out, or not: the path was lost (${statusName(status)})`, {
+    code: 'OUTCOME_UNKNOWN',
+    status,
+  });
+
 export function failureError(reason: Failure): NvmeError {
   const { message, status } = reason;
   return new NvmeError(message, { code: reason.code ?? codeOf(status ?? Status.InternalError), status });

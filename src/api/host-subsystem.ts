@@ -2,6 +2,7 @@
 import type { Controller } from '../initiator/controller.ts';
 import type { Head } from '../initiator/head.ts';
 import type { Subsystem } from '../initiator/subsystem.ts';
+import { type HeadOptions, headOptions } from './connect-options.ts';
 import { NvmeDisk } from './disk.ts';
 import { NvmeError } from './error.ts';
 import { NvmeController } from './host-controller.ts';
@@ -61,6 +62,20 @@ export class NvmeSubsystem {
       if (made === undefined) this.#controllers.set(controller, (made = new NvmeController(controller)));
       return made;
     });
+  }
+
+  /** How its disks use their paths. */
+  get options(): Required<HeadOptions> {
+    const { iopolicy, writeFailover, delayedRemoval } = this.#subsystem.settings;
+    return { iopolicy, write_failover: writeFailover, delayed_removal_secs: delayedRemoval };
+  }
+
+  /** Changes it, for all disks and at once. Throws EINVAL. */
+  set(options: HeadOptions): void {
+    const settings = headOptions(options);
+    this.#subsystem.set(settings);
+    if (settings.delayedRemoval === undefined) return;
+    for (const head of [...this.#subsystem.heads]) head.setDelayedRemoval(settings.delayedRemoval);
   }
 
   /**

@@ -83,10 +83,29 @@ export class NvmeHost {
   }
 
   /**
-   * Connects one controller of a subsystem. Resolves when its namespaces are known. A controller that goes to the same
-   * place as the same host is used again, unless `duplicate_connect` says otherwise.
+   * Connects a subsystem: one controller for its address, and one for each of `ways`. Resolves when the namespaces are
+   * known; with several ways when at least one is connected and the others have failed or are connected too. Those that
+   * failed are tried on, as after a loss. A controller that goes to the same place as the same host is used again,
+   * unless `duplicate_connect` says otherwise.
    */
   async connect(options: ConnectOptions): Promise<NvmeSubsystem> {
+    const { ways = [], ...first } = options;
+    if (ways.length === 0) return this.#connect(options);
+    const own = { trsvcid: undefined, host_traddr: undefined, preferred: undefined };
+    const all: ConnectOptions[] = [first, ...ways.map((way) => ({ ...first, ...own, ...way }))];
+    const attempts = await Promise.allSettled(all.map((each) => this.#connect(each)));
+    const connected = attempts.find((each) => each.status === 'fulfilled');
+    if (connected === undefined) throw (attempts[0] as PromiseRejectedResult).reason;
+    const { signal } = options;
+    for (const [i, { status }] of attempts.entries())
+      if (status === 'rejected' && signal?.aborted !== true)
+        this.#connect({ ...all[i]!, keep_trying: true }).catch(() => {
+          // It was disconnected, or given up: its controller says why.
+        });
+    return connected.value;
+  }
+
+  async #connect(options: ConnectOptions): Promise<NvmeSubsystem> {
     this.#checkOpen();
     const identity = await this.#resolve(options);
     const wanted = controllerOptions(options, identity, this.#registry.limits, availableParallelism());

@@ -1,12 +1,20 @@
 /** `nvme-tcp`: the public API. */
 export { NvmeError } from './error.ts';
 export { createHost, NvmeHost, type DiscoveryResult, type HostOptions } from './host.ts';
-export type { AddressOptions, ConnectOptions, RecoveryOptions } from './connect-options.ts';
+export type {
+  AddressOptions,
+  ConnectOptions,
+  HeadOptions,
+  RecoveryOptions,
+  WayOptions,
+} from './connect-options.ts';
 export type { DiscoveryRecord } from './discovery.ts';
 export {
   NvmeDisk,
   type BlockRange,
   type IoOptions,
+  type RawCommand,
+  type Why,
   type WriteOptions,
   type WriteZeroesOptions,
 } from './disk.ts';

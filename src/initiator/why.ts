@@ -106,7 +106,9 @@ function verdictOf(head: Head, paths: readonly WhyPath[]): string {
     case 'usable': {
       const best = paths.filter(({ usable }) => usable);
       const optimized = best.filter(({ is }) => is === 'optimized');
-      const names = (optimized.length > 0 ? optimized : best).map(({ name }) => name);
+      const candidates = optimized.length > 0 ? optimized : best;
+      const preferred = candidates.filter((path) => head.policy === 'preferred' && path.preferred);
+      const names = (preferred.length > 0 ? preferred : candidates).map(({ name }) => name);
       return `goes by ${names.join(' or ')}, as ${head.policy} says`;
     }
     case 'requeue':

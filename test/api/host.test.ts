@@ -201,6 +201,88 @@ t.test('connecting twice to the same place is connecting once, unless told other
   t.not(await world.connect(), a, 'another one, and the number is free again');
 });
 
+t.test('several ways: one controller for each, and those that fail are tried on', async (t) => {
+  const world = new World();
+  const second = new FakeController(world.env, 4421);
+  second.cntlid = 2;
+  const ways = [4421, 4499].map((trsvcid) => ({ traddr: '127.0.0.1', trsvcid, preferred: trsvcid === 4421 }));
+  const subsystem = await world.connect({ ways, iopolicy: 'preferred', reconnect_delay: 1 });
+  const [disk] = subsystem.heads;
+  t.strictSame(
+    disk?.paths.map(({ usable }) => usable),
+    [true, true],
+  );
+  t.match(
+    disk?.why(),
+    { verdict: /goes by nvme0c1n1/, iopolicy: 'preferred', writeFailover: 'safe' },
+    'preferred',
+  );
+  const third = new FakeController(world.env, 4499);
+  third.cntlid = 3;
+  await world.until(() => disk?.paths.length === 3, 100);
+  await rejects(t, world.run(world.host.connect({ ...OPTIONS, trsvcid: 1, ways: [] })), 'ECONNREFUSED');
+  const nowhere = [{ traddr: '127.0.0.1', trsvcid: 2 }];
+  await rejects(t, world.run(world.host.connect({ ...OPTIONS, trsvcid: 1, ways: nowhere })), 'ECONNREFUSED');
+  await world.run(world.host.close());
+});
+
+t.test('how paths are used: options that are checked, and may change', async (t) => {
+  const world = new World();
+  const wrong: Partial<ConnectOptions>[] = [
+    { iopolicy: 'fastest' as 'numa' },
+    { write_failover: 'never' as 'safe' },
+    { delayed_removal_secs: -1 },
+    { delayed_removal_secs: 0.5 },
+    { delayed_removal_secs: 2 ** 31 },
+  ];
+  for (const each of wrong)
+    await rejects(t, world.run(world.host.connect({ ...OPTIONS, ...each })), 'EINVAL');
+  const subsystem = await world.connect({ delayed_removal_secs: 7 });
+  const disk = subsystem.head(1);
+  t.strictSame(subsystem.options, { iopolicy: 'numa', write_failover: 'safe', delayed_removal_secs: 7 });
+  t.equal(disk.delayedRemovalSecs, 7);
+  subsystem.set({ iopolicy: 'queue-depth', delayed_removal_secs: 5 });
+  t.match(disk.why(), { iopolicy: 'queue-depth', delayedRemovalSecs: 5, writeFailover: 'safe' });
+  disk.delayedRemovalSecs = 3;
+  t.throws(() => (disk.delayedRemovalSecs = NaN), { code: 'EINVAL' });
+  t.throws(() => subsystem.set({ iopolicy: '' as 'numa' }), { code: 'EINVAL' });
+  await world.run(subsystem.disconnect());
+  t.match(disk.why(), { state: 'orphaned', verdict: /waits: there is no path/ });
+  const reading = disk.read(0, 1);
+  reading.catch(() => undefined);
+  await rejects(t, world.run(reading, 1000), 'NVME_HOST_PATH_ERROR');
+});
+
+t.test('compare and raw commands; an outcome that nobody knows has a code of its own', async (t) => {
+  const world = new World();
+  const disk = (await world.connect({ reconnect_delay: 1 })).head(1);
+  await world.run(disk.compare(0, new Uint8Array(512)));
+  const report = { opcode: 0x0e, dwords: [15], direction: 'in', changes: false, repeatable: true } as const;
+  const answer = new Uint8Array(64);
+  world.fake.script = ({ name, on, cid, length }) => {
+    if (name !== 'Reservation Report') return false;
+    on.data(cid, new Uint8Array(length).fill(9));
+    on.respond(cid, 0, 7, 8);
+    return true;
+  };
+  t.strictSame(await world.run(disk.command(report, answer)), { dw0: 7, dw1: 8 });
+  t.equal(answer[63], 9);
+  world.fake.script = ({ on }) => on.qid !== 0;
+  const doubtful: Promise<unknown>[] = [
+    disk.compare(0, new Uint8Array(512)),
+    disk.write(0, new Uint8Array(512)),
+    disk.command({ ...report, changes: true, repeatable: false }, answer),
+  ];
+  world.env.clock.settle();
+  world.fake.cut();
+  for (const each of doubtful) each.catch(() => undefined);
+  for (const each of doubtful) {
+    const error = await rejects(t, world.run(each, 100), 'OUTCOME_UNKNOWN', /may have been carried out/);
+    t.equal(error.status, Status.AbortedByHost);
+  }
+  await world.run(world.host.close(), 100);
+});
+
 t.test('AbortSignal: a connect that waits is given up', async (t) => {
   const world = new World();
   world.fake.onInitialize = () => undefined;

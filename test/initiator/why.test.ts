@@ -67,7 +67,10 @@ t.test('why: I/O that waits for a path, for a delay, or for nothing any more', (
   t.match(told(m).timers[0], { name: 'a command is repeated', inMs: 5000 });
   m.down(m.a);
   m.world.read(head, 0, 1);
-  t.match(told(m), { verdict: /waits: no path is usable, but 1 may be again/, waiting: { requeued: 1, delayed: 1 } });
+  t.match(told(m), {
+    verdict: /waits: no path is usable, but 1 may be again/,
+    waiting: { requeued: 1, delayed: 1 },
+  });
   m.world.advance(3000);
   t.match(told(m), { verdict: /fails: fast_io_fail_tmo is over/, inFlight: 0 });
   m.world.advance(2000);
@@ -85,7 +88,9 @@ t.test('why: ANA states, transitions, sizes and identities that are in the way',
   m.b.fake.namespaces[0]!.blocks = 100;
   const third = m.sides[2]!;
   m.b.rescan();
-  third.fake.namespaces = [{ ...third.fake.namespaces[0]!, ids: { uuid: '0b2f8f6c-6e0b-4cc1-8f8e-0d5e7c8a9b11' } }];
+  third.fake.namespaces = [
+    { ...third.fake.namespaces[0]!, ids: { uuid: '0b2f8f6c-6e0b-4cc1-8f8e-0d5e7c8a9b11' } },
+  ];
   third.rescan();
   const data = told(m);
   t.match(data.paths, [
@@ -93,7 +98,11 @@ t.test('why: ANA states, transitions, sizes and identities that are in the way',
     { is: 'optimized', why: 'ANA optimized' },
   ]);
   t.match(data.refused, [{ controller: 'nvme2', why: /IDs do not match/ }]);
-  t.match(data.paths[0]?.timers[0], { name: 'ANATT of group 1', inMs: 10_000, then: /resets the controller/ });
+  t.match(data.paths[0]?.timers[0], {
+    name: 'ANATT of group 1',
+    inMs: 10_000,
+    then: /resets the controller/,
+  });
   t.strictSame(m.stop(), []);
   t.end();
 });
