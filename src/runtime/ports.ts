@@ -50,6 +50,8 @@ export interface TransportEvents {
   data(chunk: Uint8Array): void;
   /** The peer half-closed (FIN): no more data will come. */
   end(): void;
+  /** The kernel could not read what it was given to send (EFAULT). The end follows; it comes before the write's `done`. */
+  faulted?(): void;
   /** Gone, exactly once. `error`: what the system said, when it was not orderly. */
   closed(error?: string): void;
 }
@@ -149,6 +151,26 @@ export interface FileSystem {
   memory(size: number): FileIo;
 }
 
+/**
+ * A file's content as memory, to be lent to sockets. It changes with the file, and a part of it may vanish under whoever
+ * looks at it: nobody may but the kernel (storage/lending.ts has the rules). Offsets and lengths are bytes.
+ */
+export interface FileMap {
+  /** All of it is in memory, always. */
+  readonly pinned: boolean;
+  /** What comes into memory and leaves it together, bytes. */
+  readonly pageSize: number;
+  /** Adds a range's bytes to `parts`, in order. False: it cannot be had, and nothing was added. */
+  slice(offset: number, length: number, parts: Uint8Array[]): boolean;
+  /**
+   * Which pages from `offset`, a multiple of their size, are in memory: a byte for each, of which bit 0 counts; fewer
+   * where the file ends. Undefined: nobody can tell. Answered later, never inside the call.
+   */
+  resident(offset: number, length: number, done: (pages: Uint8Array | undefined) => void): void;
+  /** Nobody has a slice of it any more. */
+  unmap(): void;
+}
+
 /** One open file. Offsets and lengths are bytes. Completions come later, never inside the call. */
 export interface FileIo {
   /** The same for every name of one file: `device:inode`. */
@@ -176,6 +198,8 @@ export interface FileIo {
    * changed. Not durable before `sync`. ENOTSUP: cannot be done here; read and write instead.
    */
   copy(from: number, to: number, length: number, done: IoDone): void;
+  /** Its content as memory, whatever its size; undefined: it cannot be had. It may outlive `close`. */
+  map(): FileMap | undefined;
   /** Looks at the size again. */
   refresh(done: IoDone): void;
   /** Waits for nothing: call it when nothing is under way. */

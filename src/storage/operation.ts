@@ -4,6 +4,7 @@
  * to it by `volume.giveBack(op)` once the socket has taken them.
  */
 import type { IoError } from '../runtime/ports.ts';
+import type { Borrower } from './lending.ts';
 import type { Place } from './ranges.ts';
 import type { SlabSharer } from './slabs.ts';
 
@@ -26,12 +27,13 @@ export interface OperationOwner {
  * - `idle`: with its owner
  * - `range`: waits for earlier operations that conflict; the last of them to end wakes it
  * - `slab`: a read waits for memory; whoever gives some back wakes it
+ * - `lent`: has its range, and waits until no socket has a slice of it; the last that is given back wakes it
  * - `ready`: woken; the volume starts it in this same event
  * - `file`: handed to the file; its completion wakes it
  * - `sync`: a flush, or a written FUA write, waits for a sync of the file
  * - `held`: over for its owner, who still keeps its range (`hold`), until he submits it again or releases it
  */
-export type OperationStage = 'idle' | 'range' | 'slab' | 'ready' | 'file' | 'sync' | 'held';
+export type OperationStage = 'idle' | 'range' | 'slab' | 'lent' | 'ready' | 'file' | 'sync' | 'held';
 
 /** Somebody who is told that the memory which a read waited for is there. */
 export interface SlabUser {
@@ -70,6 +72,12 @@ export class Operation {
    * Undefined: on nobody's, and the whole budget is open to it.
    */
   sharer: SlabSharer | undefined = undefined;
+  /**
+   * Read: it may be answered with the file's own memory, which nobody but a socket may look at: `borrower` has it, until
+   * `giveBack`.
+   */
+  mayBeLent = false;
+  borrower: Borrower | undefined = undefined;
   error: IoError | undefined = undefined;
 
   // What follows is storage's own.
@@ -88,6 +96,17 @@ export class Operation {
   /** slabs.ts: the memory behind `parts` of a read; whom to tell when it is there, while it waits for it. */
   readonly slabs: Uint8Array[] = [];
   slabUser: SlabUser | undefined = undefined;
+
+  /** lending.ts: `parts` are the file's own memory, which bytes of it, and its neighbours in the ledger. */
+  lent = false;
+  lentFrom = 0;
+  lentTo = 0;
+  lentBefore: Operation | undefined = undefined;
+  lentAfter: Operation | undefined = undefined;
+  /** lending.ts: who waits for it to be given back, since when; for how many of them it waits itself. */
+  readonly lentWaiters: Operation[] = [];
+  awaitedSince = 0;
+  waitsLent = 0;
 
   /** volume.ts: calls to the file that are not answered, and the first thing that went wrong. */
   pending = 0;

@@ -3,6 +3,7 @@
  *
  *     submit → its range (ranges.ts) → memory, for a read (slabs.ts) → the file → a sync, with FUA (flush.ts) → done
  *
+ * or, a read whose blocks are in memory and may be lent as they are, from its range to the end at once (lending.ts), *
  * and keeps its range until the end, so that what conflicts runs in the order of arrival, whoever asked and whether
  * or not he is still there (ORDER.1, GHOST.1). What must run later stands in `#ready` and is started by the one loop
  * in `#settle`, never from inside another operation's completion.
@@ -16,6 +17,7 @@ import { Fifo } from '../runtime/fifo.ts';
 import { FlushEpochs } from './flush.ts';
 import { REFUSED } from './refused.ts';
 import { Ranges } from './ranges.ts';
+import { Lending, type LendingLimits } from './lending.ts';
 import { assert } from '../runtime/assert.ts';
 import { machine } from '../runtime/machine.ts';
 import { sift } from './sift.ts';
@@ -35,6 +37,8 @@ export interface VolumeOptions {
   readonly readOnly: boolean;
   /** Shared by all volumes. */
   readonly slabs: Slabs;
+  /** Undefined: reads are copied, always. */
+  readonly lending?: LendingLimits | undefined;
 }
 
 /** Since the volume was opened; of operations that succeeded. */
@@ -62,6 +66,7 @@ export class Volume {
   readonly #flush: FlushEpochs;
   readonly #eraser: Eraser;
   readonly #copier: Copier;
+  readonly #lending: Lending | undefined;
   readonly #ready = new Fifo<Operation>();
   #size = 0;
   #inFlight = 0;
@@ -81,6 +86,8 @@ export class Volume {
     this.#flush = new FlushEpochs(file, this);
     this.#eraser = new Eraser(file, this);
     this.#copier = new Copier(file, options.slabs, this);
+    const map = options.lending && file.map();
+    this.#lending = map && new Lending(env.clock, map, options.lending, this);
     this.#size = this.#wholeBlocks();
   }
 
@@ -122,6 +129,11 @@ export class Volume {
     return { range: this.#ranges.waiting, sync: this.#flush.waiting.length };
   }
 
+  /** Bytes of the file's own memory that sockets have. */
+  get lent(): number {
+    return this.#lending?.bytes ?? 0;
+  }
+
   /**
    * Runs `op`; `op.owner.operationDone(op)` follows, perhaps from inside. `op.error` then has a code of the file (EIO,
    * ENOSPC, …) or: EFAILED, the volume is failed; EROFS; ETRUNC, the file ends before; ESHUTDOWN, the volume closes;
@@ -129,7 +141,10 @@ export class Volume {
    */
   submit(op: Operation): void {
     assert(op.stage === 'idle' || op.stage === 'held', 'an operation is submitted when the last one is over');
-    assert(op.slabs.length === 0, 'what a read was lent is given back before the next submission');
+    assert(
+      op.slabs.length === 0 && !op.lent,
+      'what a read was lent is given back before the next submission',
+    );
     op.error = undefined;
     op.failed = undefined;
     if (op.stage === 'held') {
@@ -182,7 +197,15 @@ export class Volume {
 
   /** Takes back what a read was lent. */
   giveBack(op: Operation): void {
-    this.#slabs.giveBack(op);
+    if (op.lent) this.#lending!.giveBack(op);
+    else this.#slabs.giveBack(op);
+  }
+
+  /** A socket could not read what `op` was lent: the file was cut behind our back, or its disk fails. */
+  lentFault(op: Operation): void {
+    const lending = this.#lending!;
+    lending.suspend(op);
+    this.refresh(() => lending.resume());
   }
 
   /** Ends the hold of a held operation. */
@@ -210,13 +233,15 @@ export class Volume {
     const flushes = new Set<Operation>();
     for (const op of ops) {
       if (op.stage === 'file') op.stopping = true;
-      else if (op.stage === 'range' || op.stage === 'slab' || op.stage === 'ready') waiting.add(op);
+      else if (op.stage === 'range' || op.stage === 'slab' || op.stage === 'lent' || op.stage === 'ready')
+        waiting.add(op);
       else if (op.stage === 'sync' && op.kind === 'flush') flushes.add(op);
     }
     const dropped = [...waiting, ...this.#flush.forget(flushes)];
     for (const op of dropped) this.#leave(op);
     // One of them may have become ready because another one left.
     sift(this.#ready, (op) => op.stage === 'ready');
+    this.#lending?.forget(waiting);
     // Only now, as the memory may be for somebody who starts at once.
     this.#slabs.forget(dropped);
     this.#settle();
@@ -233,7 +258,10 @@ export class Volume {
     });
   }
 
-  /** Refuses new operations, waits for the last one, closes the file. What is lent may be given back later. */
+  /**
+   * Refuses new operations, waits for the last one, and for what is lent of the file's own memory; closes the file.
+   * Copies may be given back later.
+   */
   close(done: IoDone): void {
     if (this.state.is('closed')) {
       done(undefined);
@@ -248,6 +276,7 @@ export class Volume {
   invariants(): void {
     this.#ranges.invariants();
     this.#slabs.invariants();
+    this.#lending?.invariants();
     const flushes = this.#flush.waiting.filter((op) => op.kind === 'flush').length;
     assert(
       this.#inFlight === this.#ranges.count + flushes,
@@ -265,6 +294,18 @@ export class Volume {
   slabReady(op: Operation): void {
     op.stage = 'ready';
     this.#ready.push(op);
+    this.#settle();
+  }
+
+  /** Lending: nothing of what `op` changes is lent any more. */
+  lentBack(op: Operation): void {
+    op.stage = 'ready';
+    this.#ready.push(op);
+    this.#settle();
+  }
+
+  /** Lending. */
+  drained(): void {
     this.#settle();
   }
 
@@ -296,6 +337,7 @@ export class Volume {
     else if (op.kind === 'read') this.#read(op);
     else if (this.readOnly && (op.kind === 'flush' || op.kind === 'barrier')) this.#finish(op, undefined);
     else if (op.kind === 'flush' || op.kind === 'barrier') this.#sync(op);
+    else if (this.#lending?.isInTheWay(op) === true) op.stage = 'lent';
     else {
       op.stage = 'file';
       if (op.kind === 'write') this.#file.write(op.offset, op.parts, (error) => this.#written(op, error));
@@ -315,6 +357,11 @@ export class Volume {
   }
 
   #read(op: Operation): void {
+    // What has waited for memory, and has it, is copied.
+    if (op.mayBeLent && op.slabs.length === 0 && this.#lending?.lend(op) === true) {
+      this.#finish(op, undefined);
+      return;
+    }
     if (op.slabs.length === 0 && !this.#slabs.take(op, this)) {
       this.#stay(op, 'slab');
       return;
@@ -370,6 +417,9 @@ export class Volume {
     op.error = error;
     if (error && op.kind === 'read') this.#slabs.giveBack(op);
     this.#count(op);
+    if (op.kind === 'write') this.#lending?.touched(op.offset, op.length);
+    else if (op.kind !== 'read' && op.kind !== 'flush' && op.kind !== 'barrier')
+      this.#lending?.lost(op.offset, op.length);
     if (op.hold && !error && op.kind !== 'flush') op.stage = 'held';
     else this.#leave(op);
     op.owner.operationDone(op);
@@ -398,13 +448,14 @@ export class Volume {
     else if (op.kind === 'read') {
       this.counters.reads++;
       this.counters.bytesRead += op.length;
+      if (!op.lent) this.#lending?.touched(op.offset, op.length);
     } else if (op.kind === 'write' || op.kind === 'copy') {
       this.counters.writes++;
       this.counters.bytesWritten += op.length;
     }
   }
 
-  /** Starts what is ready; closes the file behind the last operation. */
+  /** Starts what is ready; closes the file behind the last operation, and the last slice. */
   #settle(): void {
     if (this.#settling) return;
     this.#settling = true;
@@ -414,7 +465,9 @@ export class Volume {
     this.#settling = false;
 
     if (!this.state.is('closing') || this.#inFlight > 0 || this.#fileClosing) return;
+    if (this.#lending?.drain() === false) return;
     this.#fileClosing = true;
+    this.#lending?.close();
     this.#file.close((error) => {
       this.state.to('closed', 'the file is closed');
       for (const done of this.#closers.splice(0)) done(error);

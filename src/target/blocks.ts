@@ -73,11 +73,13 @@ export const read: Handler = {
   check: (command) => transfer(command) || readable(command),
   execute(command) {
     command.op.kind = 'read';
+    // What waits for a sync before it is sent would keep others waiting.
+    command.op.mayBeLent = ReadWrite.cdw12.fua.get(command.view, 0) === 0;
     submit(command);
   },
   done(command) {
     command.lent = command.op.error === undefined;
-    const fua = ReadWrite.cdw12.fua.get(command.view, 0) === 1;
+    const fua = !command.op.mayBeLent;
     if (!fua || !command.lent) finish(command);
     else syncThen(command, 0);
   },

@@ -94,6 +94,7 @@ export class Command implements OperationOwner, Sent {
     this.queue = queue;
     this.tag = tag;
     this.op.sharer = queue.connection.slabSharer;
+    this.op.borrower = queue.connection;
   }
 
   /** Takes the SQE out of a capsule's header. */
@@ -116,7 +117,7 @@ export class Command implements OperationOwner, Sent {
     this.reply = undefined;
     this.op.parts.length = 0;
     this.#gather = undefined;
-    this.op.fua = this.op.deallocate = this.op.hold = false;
+    this.op.fua = this.op.deallocate = this.op.hold = this.op.mayBeLent = false;
     this.phase = 'receiving';
   }
 

@@ -10,6 +10,7 @@ import { FABRICS_OPCODE, FabricsType, commandName } from '../nvme/opcode.ts';
 import { DNR, Status, statusName } from '../nvme/status.ts';
 import { machine, type Machine } from '../runtime/machine.ts';
 import type { Env, Transport, TransportEvents } from '../runtime/ports.ts';
+import { type Borrower, mayBorrow } from '../storage/lending.ts';
 import { SlabSharer } from '../storage/slabs.ts';
 import type { Command } from './command.ts';
 import type { Port } from './port.ts';
@@ -24,6 +25,7 @@ export type CloseWhy =
   | 'protocol fault'
   | 'no Connect in time'
   | 'the host does not read'
+  | 'the host does not read what others wait to change'
   | 'the host does not send what it was granted'
   | 'a PDU is not completed'
   | 'keep-alive expired'
@@ -57,7 +59,7 @@ const HARD_BACKLOG = 8;
 
 const FINISH = 'finishes what is under way';
 
-export class Connection implements PduHandler, TransportEvents {
+export class Connection implements PduHandler, TransportEvents, Borrower {
   readonly env: Env;
   readonly target: Target;
   readonly port: Port;
@@ -153,8 +155,26 @@ export class Connection implements PduHandler, TransportEvents {
     this.close('closed by the host');
   }
 
+  faulted(): void {
+    this.queue.lentFault();
+  }
+
   closed(error?: string): void {
     this.#lose(error === undefined ? 'closed by the host' : 'transport error', error);
+  }
+
+  // ---- what storage lends
+
+  mayBorrow(length: number): boolean {
+    const { sender, transport, target } = this;
+    const readsPayload = transport.readsPayload || sender.dataDigest;
+    const { backlog, pending } = sender;
+    return mayBorrow({ readsPayload, backlog, turn: pending - backlog }, length, target.limits.lendAtOnce);
+  }
+
+  overdue(): void {
+    this.close('the host does not read what others wait to change');
+    this.transport.reset();
   }
 
   // ---- PDUs

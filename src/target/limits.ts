@@ -30,6 +30,14 @@ export interface Limits {
   readonly queueWriteBudget: number;
   /** Buffers for reads on their way to hosts, all together. */
   readonly readBudget: number;
+  /**
+   * Of what is in memory anyway, blocks are lent to sockets uncopied: so many bytes to one connection at a time, no more
+   * than its socket takes at once; and of one namespace in all. 0: never.
+   */
+  readonly lendAtOnce: number;
+  readonly lendBudget: number;
+  /** How long a write waits for blocks that were lent to a host that does not read them; then its connection goes. */
+  readonly lendTimeout: number;
   /** Bytes that may wait for one host to read them before no more reads are started for it. */
   readonly sendBacklog: number;
   readonly connections: number;
@@ -94,6 +102,9 @@ export const DEFAULT_LIMITS: Limits = {
   writeBudget: 256 * MiB,
   queueWriteBudget: 16 * MiB,
   readBudget: 256 * MiB,
+  lendAtOnce: MiB,
+  lendBudget: 64 * MiB,
+  lendTimeout: 2000,
   sendBacklog: 4 * MiB,
   connections: 4096,
   newConnections: 256,
@@ -139,6 +150,9 @@ export function limitsProblem(limits: Limits): string | undefined {
     whole('writeBudget', maxTransfer, Number.MAX_SAFE_INTEGER) ??
     whole('queueWriteBudget', 1, Number.MAX_SAFE_INTEGER) ??
     whole('readBudget', maxTransfer, Number.MAX_SAFE_INTEGER) ??
+    whole('lendAtOnce', 0, Number.MAX_SAFE_INTEGER) ??
+    whole('lendBudget', 0, Number.MAX_SAFE_INTEGER) ??
+    whole('lendTimeout', 1, 2 ** 31 - 1) ??
     whole('sendBacklog', 1, Number.MAX_SAFE_INTEGER) ??
     whole('asyncEvents', 1, 256) ??
     whole('namespaces', 1, 65_535) ??

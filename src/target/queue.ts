@@ -398,6 +398,12 @@ export class Queue implements Waiter {
     this.pump();
   }
 
+  /** The socket could not read something of what it was lent. */
+  lentFault(): void {
+    for (const { phase, op, volume } of this.#slots)
+      if (phase === 'sending' && op.lent) volume!.lentFault(op);
+  }
+
   #giveBack(command: Command): void {
     this.granted -= command.reserved;
     this.connection.target.writeBudget.release(command.reserved);

@@ -178,7 +178,9 @@ export class Target {
   }
 
   #volume(file: FileIo, { blockSize, readOnly }: { blockSize: number; readOnly: boolean }): Volume {
-    return new Volume(this.env, file, { blockSize, readOnly, slabs: this.slabs });
+    const { lendAtOnce, lendBudget, lendTimeout } = this.limits;
+    const lending = lendAtOnce > 0 ? { most: lendBudget, wait: lendTimeout } : undefined;
+    return new Volume(this.env, file, { blockSize, readOnly, slabs: this.slabs, lending });
   }
 
   #checkNamespace(subsystem: Subsystem, options: NamespaceOptions): void {

@@ -1,8 +1,8 @@
-import type { FileIo, IoDone, IoError } from '../../src/runtime/ports.ts';
+import type { FileIo, FileMap, IoDone, IoError } from '../../src/runtime/ports.ts';
 import { SparseBytes } from '../../src/runtime/memory/sparse.ts';
 import { assert } from '../../src/runtime/assert.ts';
 
-export type Call = 'read' | 'write' | 'sync' | 'punch' | 'zero' | 'copy' | 'refresh' | 'close';
+export type Call = 'resident' | 'read' | 'write' | 'sync' | 'punch' | 'zero' | 'copy' | 'refresh' | 'close';
 
 interface Pending {
   readonly call: Call;
@@ -27,6 +27,10 @@ function apply(to: SparseBytes, change: Change): void {
  * change happens at that moment. What was not synced is lost by `crash`.
  */
 export class FaultyFile implements FileIo {
+  /** Whether it can be mapped, in pages of 512 bytes; whether windows are left; which pages `resident` finds. */
+  mappable = false;
+  windows = true;
+  inMemory: (page: number) => boolean = () => true;
   readonly id = 'faulty';
   readonly path = 'faulty';
   readonly readOnly = false;
@@ -136,6 +140,26 @@ export class FaultyFile implements FileIo {
       if (!error) this.#change({ offset: to, length, bytes });
       done(error);
     });
+  }
+
+  map(): FileMap | undefined {
+    if (!this.mappable) return undefined;
+    return {
+      pinned: false,
+      pageSize: 512,
+      slice: (offset, length, parts) => this.windows && this.seen.slice(offset, length, parts),
+      resident: (offset, length, done) => {
+        this.#later('resident', `resident ${offset}+${length}`, (error) => {
+          const count = Math.min(length, this.seen.size - offset) / 512;
+          done(
+            error
+              ? undefined
+              : Uint8Array.from({ length: count }, (_, i) => (this.inMemory(offset / 512 + i) ? 1 : 0)),
+          );
+        });
+      },
+      unmap: () => this.log.push('unmap'),
+    };
   }
 
   refresh(done: IoDone): void {

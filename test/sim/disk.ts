@@ -15,7 +15,7 @@ import type { SimTrace } from './trace.ts';
 
 /** What can go wrong with the next calls. */
 export type DiskFault =
-  'read EIO' | 'read short' | 'write EIO' | 'write ENOSPC' | 'sync EIO' | 'punch ENOTSUP';
+  'read EIO' | 'read short' | 'write EIO' | 'write ENOSPC' | 'sync EIO' | 'punch ENOTSUP' | 'send EFAULT';
 
 export interface DiskOptions {
   /** Bytes. */

@@ -41,7 +41,10 @@ const OPERATOR = [
 export type FaultKind =
   (typeof LINK)[number] | (typeof MACHINE)[number] | DiskFault | (typeof OPERATOR)[number];
 
-export const FAULT_KINDS: readonly FaultKind[] = [...LINK, ...MACHINE, ...DISK, ...OPERATOR];
+/** A socket cannot read what it was lent: costs a connection. */
+const LENT: DiskFault = 'send EFAULT';
+
+export const FAULT_KINDS: readonly FaultKind[] = [...LINK, ...MACHINE, ...DISK, ...OPERATOR, LENT];
 
 export interface Fault {
   readonly kind: FaultKind;
@@ -75,6 +78,7 @@ export function inject(world: World, fault: Fault): void {
   else if ((OPERATOR as readonly string[]).includes(kind)) operate(world, fault);
   else {
     const namespace = world.namespaces[fault.which % world.namespaces.length]!;
+    if (kind === LENT) world.disturb(world.machineOf(namespace).name);
     namespace.disk.arm(kind as DiskFault, fault.count);
   }
 }

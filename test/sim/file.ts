@@ -1,8 +1,9 @@
 /** One open file on a simulated disk, for one process. */
 import { assert } from '../../src/runtime/assert.ts';
-import type { FileIo, IoDone, IoError } from '../../src/runtime/ports.ts';
+import type { FileIo, FileMap, IoDone, IoError } from '../../src/runtime/ports.ts';
 import type { MachineClock } from './clock.ts';
 import { Access, type SimDisk } from './disk.ts';
+import { type Mapping, lend } from './lent.ts';
 
 const injected = (call: string, code: string): IoError => ({ code, message: `${call}: ${code}, injected` });
 
@@ -115,6 +116,36 @@ export class SimFile implements FileIo {
       disk.endSync(covered, failed);
       done(failed ? injected('sync', 'EIO') : undefined);
     });
+  }
+
+  /**
+   * What is lent is the disk's own memory: sockets copy late, so whoever changes it too early is found out. What is in
+   * memory is anybody's guess.
+   */
+  map(): FileMap | undefined {
+    const { disk } = this;
+    const { residentOneIn, blockSize } = disk.options;
+    if (residentOneIn === 0) return undefined;
+    const mapping: Mapping = { disk, mapped: true };
+    return {
+      pinned: false,
+      pageSize: blockSize,
+      slice: (offset, length, parts) => {
+        assert(this.#open && mapping.mapped, 'the file is mapped');
+        if (offset + length > disk.seen.length) return false;
+        parts.push(lend(disk.seen.subarray(offset, offset + length), mapping));
+        return true;
+      },
+      resident: (offset, length, done) => {
+        this.#later('resident', 0, () => {
+          const count = Math.max(0, Math.min(length, disk.seen.length - offset)) / blockSize;
+          done(Uint8Array.from({ length: count }, () => (disk.random.oneIn(residentOneIn) ? 1 : 0)));
+        });
+      },
+      unmap: () => {
+        mapping.mapped = false;
+      },
+    };
   }
 
   refresh(done: IoDone): void {

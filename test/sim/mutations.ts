@@ -233,6 +233,16 @@ export const MUTATIONS: readonly Mutation[] = [
     ],
   },
   {
+    name: 'a write does not wait for blocks that a socket has (lending)',
+    edits: [
+      {
+        file: VOLUME,
+        from: `else if (this.#lending?.isInTheWay(op) === true) op.stage = 'lent';`,
+        to: '',
+      },
+    ],
+  },
+  {
     name: 'R2T granted without budget',
     edits: [
       {

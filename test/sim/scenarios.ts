@@ -70,6 +70,23 @@ export const SCENARIOS: readonly Scenario[] = [
     },
     faults: [fault('cut', 100), fault('target side reset', 250), fault('cut', 400)],
   }),
+  scenario('what sockets have of a file is not written to, and keeps it mapped', {
+    ...SMALL,
+    hosts: 2,
+    dataDigest: false,
+    blocks: 16,
+    clients: 4,
+    depth: 16,
+    duration: 600,
+    disk: { blockSize: 512, latency: 10, jitter: 0, syncLatency: 50, residentOneIn: 1, canPunch: true },
+    link: { latency: 200, jitter: 300, bandwidth: 20_000, segment: 1460, window: 4096, take: 500 },
+    faults: [
+      fault('toggle namespace', 100),
+      fault('toggle namespace', 150),
+      fault('send EFAULT', 300, { count: 2 }),
+      fault('stall down', 400, { ms: 4000 }),
+    ],
+  }),
   scenario('NUM.8 connects that fail leave nothing behind', {
     hosts: 2,
     kato: 2000,

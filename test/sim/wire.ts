@@ -9,6 +9,7 @@ import { assert } from '../../src/runtime/assert.ts';
 import { Fifo } from '../../src/runtime/fifo.ts';
 import type { Address, Transport, TransportEvents } from '../../src/runtime/ports.ts';
 import type { MachineClock } from './clock.ts';
+import { readable } from './lent.ts';
 import type { Direction, Link } from './link.ts';
 
 /** After a blackhole TCP sends again within so many microseconds. */
@@ -67,6 +68,12 @@ class Pipe {
       this.#taking = false;
       const write = this.#writes.shift();
       if (write === undefined || this.from.over) return;
+      if (!readable(write.parts)) {
+        this.from.events?.faulted?.();
+        write.done();
+        this.from.fault();
+        return;
+      }
       const bytes = concat(write.parts);
       if (bytes.length > 0) this.#buffer.push(bytes);
       this.buffered += bytes.length;
@@ -346,6 +353,13 @@ export class SimTransport implements Transport {
     this.wire.link.clock.after(`${this.name} is reset`, this.wire.link.delay(), () =>
       this.gone(`ECONNRESET: ${why}`),
     );
+  }
+
+  /** The system could not read what it was to send. */
+  fault(): void {
+    if (this.over) return;
+    this.#depart('reset');
+    this.gone('EFAULT: bad address');
   }
 
   gone(error: string | undefined): void {

@@ -1,4 +1,4 @@
-import type { Clock, FileIo, IoDone, IoError } from '../ports.ts';
+import type { Clock, FileIo, FileMap, IoDone, IoError } from '../ports.ts';
 import { SparseBytes } from './sparse.ts';
 import { assert } from '../assert.ts';
 
@@ -70,6 +70,16 @@ export class MemoryFile implements FileIo {
 
   copy(from: number, to: number, length: number, done: IoDone): void {
     this.#change(() => this.bytes.copy(from, to, length), done);
+  }
+
+  map(): FileMap {
+    return {
+      pinned: true,
+      pageSize: 4096,
+      slice: (offset, length, parts) => this.bytes.slice(offset, length, parts),
+      resident: (_offset, _length, done) => this.#clock.defer(() => done(undefined)),
+      unmap: () => undefined,
+    };
   }
 
   refresh(done: IoDone): void {

@@ -1,6 +1,8 @@
 import { assert } from '../assert.ts';
 
 const CHUNK = 256 * 1024;
+/** What is not there reads as this; written by nobody. */
+const HOLE = new Uint8Array(CHUNK);
 
 /** Bytes of any length, up to 2^53, that cost nothing where nothing was written. */
 export class SparseBytes {
@@ -25,6 +27,15 @@ export class SparseBytes {
       else into.fill(0, at, at + to - from);
     });
     return length;
+  }
+
+  /** Adds the bytes of a range as they are, uncopied: they change with it. False: it is not all there. */
+  slice(offset: number, length: number, parts: Uint8Array[]): boolean {
+    if (offset + length > this.size) return false;
+    this.#walk(offset, length, (index, from, to) => {
+      parts.push((this.#chunks.get(index) ?? HOLE).subarray(from, to));
+    });
+    return true;
   }
 
   /** Throws a RangeError when memory is spent. */

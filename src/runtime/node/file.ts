@@ -1,7 +1,8 @@
 import * as fs from 'node:fs';
-import type { FileIo, IoDone, IoError } from '../ports.ts';
+import type { FileIo, FileMap, IoDone, IoError } from '../ports.ts';
 import { IoFailure, ioError } from './errors.ts';
 import { Lock } from './lock.ts';
+import { NodeFileMap } from './file-map.ts';
 import type { Syscalls } from './syscalls.ts';
 import { assert } from '../assert.ts';
 
@@ -37,6 +38,17 @@ function sysNumber(device: string, ...names: readonly string[]): number {
 function sizeOf(stats: fs.BigIntStats): number {
   // The kernel counts in 512 bytes here, whatever the device's blocks are.
   return stats.isBlockDevice() ? sysNumber(deviceName(stats.rdev), 'size') * 512 : Number(stats.size);
+}
+
+/** mincore(2) calls every page resident to those who neither own the file nor may write it. */
+function mayAsk(path: string, stats: fs.BigIntStats): boolean {
+  if (Number(stats.uid) === process.geteuid?.()) return true;
+  try {
+    fs.accessSync(path, fs.constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Both locks on a file: names and, where there is FFI, flock (see lock.ts). */
@@ -96,6 +108,8 @@ export class NodeFile implements FileIo {
   readonly #fd: number;
   readonly #lock: FileLock;
   readonly #syscalls: Syscalls | undefined;
+  /** What the system says of pages in memory is true. */
+  readonly #mayAsk: boolean;
   readonly #inMemory: boolean;
   /** The page cache can be asked (RWF_NOWAIT), until it turns out that it cannot. */
   #canAsk: boolean;
@@ -111,6 +125,7 @@ export class NodeFile implements FileIo {
     this.size = sizeOf(stats);
     const type = stats.isFile() ? fs.statfsSync(path).type : 0;
     this.#inMemory = type === TMPFS || type === RAMFS;
+    this.#mayAsk = mayAsk(path, stats);
     this.#canAsk = syscalls !== undefined && !this.#inMemory;
     this.canPunch = !this.readOnly && syscalls !== undefined && this.#tryPunch(stats, syscalls);
   }
@@ -192,6 +207,12 @@ export class NodeFile implements FileIo {
       });
     };
     next(0);
+  }
+
+  map(): FileMap | undefined {
+    return this.#mayAsk && this.#syscalls
+      ? new NodeFileMap({ fd: this.#fd, syscalls: this.#syscalls })
+      : undefined;
   }
 
   refresh(done: IoDone): void {

@@ -45,7 +45,10 @@ export class NodeTransport implements Transport {
   /** Of writes that the kernel has not taken, in order: it takes them in order. */
   readonly #dones = new Fifo<() => void>();
   /** What a write calls: one function for all of them. */
-  readonly #taken = (): void => this.#dones.shift()?.();
+  readonly #taken = (error?: Error | null): void => {
+    if (error && ioError(error).code === 'EFAULT') this.#events?.faulted?.();
+    this.#dones.shift()?.();
+  };
   #events: TransportEvents | undefined = undefined;
   #error: string | undefined = undefined;
   #ended = false;

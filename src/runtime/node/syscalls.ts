@@ -27,8 +27,7 @@ const RWF_NOWAIT = 8;
 const PROT_READ = 1;
 const MAP_SHARED = 1;
 const MAP_FAILED = 2n ** 64n - 1n;
-/** What `mincore` and `mmap` count in. */
-export const PAGE = 4096;
+const SC_PAGESIZE = 30;
 
 const errnoNames = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
 // One number, two names; ours is ENOTSUP.
@@ -49,6 +48,8 @@ export class Syscalls {
   readonly #mmap: Native<number | bigint>;
   readonly #munmap: Native;
   readonly #mincore: Native;
+  /** What `mmap` and `mincore` count in, bytes. */
+  readonly pageSize: number;
   /** One `struct iovec`, used again and again: the calls that take it are over when they return. */
   readonly #iovec = new Uint8Array(16);
   readonly #iovecWords = new Uint32Array(this.#iovec.buffer);
@@ -63,6 +64,7 @@ export class Syscalls {
     const pointers = ['void *', 'size_t', 'int', 'int', 'int', 'int64_t'];
     this.#mmap = libc.func<number | bigint>('mmap', 'void *', pointers);
     this.#munmap = libc.func('munmap', 'int', ['void *', 'size_t']);
+    this.pageSize = libc.func('sysconf', 'long', ['int'])(SC_PAGESIZE);
     this.#mincore = libc.func('mincore', 'int', ['void *', 'size_t', 'void *']);
     const optional = (name: string, parameters: readonly string[]): Native | undefined => {
       try {
@@ -158,7 +160,7 @@ export class Syscalls {
   map(fd: number, offset: number, length: number): Mapping | undefined {
     const address = this.#mmap(null, length, PROT_READ, MAP_SHARED, fd, offset);
     if (address === 0 || BigInt(address) === MAP_FAILED) return undefined;
-    return { address, bytes: new Uint8Array(this.#koffi.view(address, length)) };
+    return { address, bytes: Buffer.from(this.#koffi.view(address, length)) };
   }
 
   /** Nobody may have a slice of it any more. */
@@ -173,7 +175,7 @@ export class Syscalls {
     length: number,
     done: (pages: Uint8Array | undefined) => void,
   ): void {
-    const pages = new Uint8Array(Math.ceil(length / PAGE));
+    const pages = new Uint8Array(Math.ceil(length / this.pageSize));
     const address = BigInt(mapping.address) + BigInt(offset);
     this.#mincore.async(address, length, pages, (thrown: Error | null, result: number) => {
       done(thrown === null && result === 0 ? pages : undefined);

@@ -1,0 +1,214 @@
+/** Files as memory: real mappings, real sockets. Whatever happens to the file, the process must live. */
+import * as fs from 'node:fs';
+import { join } from 'node:path';
+import { createHost } from '../../src/api/host.ts';
+import type { NvmeDisk } from '../../src/api/disk.ts';
+import { nodeEnv } from '../../src/runtime/node/env.ts';
+import { NodeFileMap } from '../../src/runtime/node/file-map.ts';
+import { Syscalls } from '../../src/runtime/node/syscalls.ts';
+import type { FileIo, FileMap, Transport } from '../../src/runtime/ports.ts';
+import { Target } from '../../src/target/target.ts';
+import t from 'tap';
+
+const BLOCK = 4096;
+const GIB = 2 ** 30;
+const syscalls = Syscalls.load();
+if (syscalls === undefined) t.pass('koffi is not here: nothing is mapped');
+
+const env = nodeEnv();
+
+function openFile(path: string, readOnly = false): Promise<FileIo> {
+  return new Promise((resolve, reject) => {
+    env.files.open(path, { readOnly }, (error, file) => {
+      if (file) resolve(file);
+      else reject(new Error(error?.message));
+    });
+  });
+}
+const closeFile = (file: FileIo): Promise<void> => new Promise((resolve) => file.close(() => resolve()));
+
+const askResident = (map: FileMap, offset: number, length: number): Promise<Uint8Array | undefined> =>
+  new Promise((resolve) => map.resident(offset, length, resolve));
+
+/** Two ends of a real connection. */
+function pair(): Promise<[Transport, Transport]> {
+  return new Promise((resolve, reject) => {
+    let server: Transport | undefined;
+    env.net.listen(
+      { host: '127.0.0.1', port: 0 },
+      (accepted) => (server = accepted),
+      (error, listener) => {
+        if (!listener) {
+          reject(new Error(error?.message));
+          return;
+        }
+        env.net.connect({ to: listener.address }, (refused, client) => {
+          if (!client) {
+            reject(new Error(refused?.message));
+            return;
+          }
+          setTimeout(() => listener.close(() => resolve([server!, client])), 10);
+        });
+      },
+    );
+  });
+}
+
+if (syscalls !== undefined) {
+  t.test('a file is mapped in windows of 1 GiB, and a range may lie in two of them', (t) => {
+    const path = join(t.testdir(), 'file');
+    fs.writeFileSync(path, '');
+    fs.truncateSync(path, 2 * GIB);
+    const fd = fs.openSync(path, 'r+');
+    fs.writeSync(fd, 'left', GIB - 4);
+    fs.writeSync(fd, 'right', GIB);
+    const map = new NodeFileMap({ fd, syscalls });
+    const parts: Uint8Array[] = [];
+    t.ok(map.slice(GIB - 4, 9, parts));
+    t.equal(Buffer.concat(parts).toString(), 'leftright');
+    map.unmap();
+    t.notOk(map.slice(0, 1, parts), 'nothing is mapped any more');
+    fs.closeSync(fd);
+    t.end();
+  });
+
+  t.test('when no mapping is left, nothing more is mapped, and nothing is half mapped', (t) => {
+    const path = join(t.testdir(), 'file');
+    fs.writeFileSync(path, '');
+    fs.truncateSync(path, 2 * GIB);
+    const fd = fs.openSync(path, 'r');
+    const map = new NodeFileMap({ fd, syscalls, mostWindows: 1 });
+    const parts: Uint8Array[] = [];
+    t.notOk(map.slice(GIB - 4, 8, parts));
+    t.strictSame(parts, []);
+    t.ok(map.slice(0, 8, parts));
+    map.unmap();
+    fs.closeSync(fd);
+    t.end();
+  });
+
+  t.test('the system says which pages are in memory', async (t) => {
+    const path = join(t.testdir(), 'file');
+    fs.writeFileSync(path, new Uint8Array(8 * syscalls.pageSize).fill(1));
+    const file = await openFile(path);
+    const map = file.map()!;
+    const pages = (await askResident(map, 0, 8 * syscalls.pageSize))!;
+    t.equal(pages.length, 8);
+    t.ok(pages.every((page) => (page & 1) === 1));
+    map.unmap();
+    await closeFile(file);
+  });
+
+  t.test('a socket that is to send what was cut off says so, closes, and nothing else happens', async (t) => {
+    const path = join(t.testdir(), 'file');
+    fs.writeFileSync(path, new Uint8Array(64 * BLOCK).fill(1));
+    const file = await openFile(path);
+    const map = file.map()!;
+    const [server, client] = await pair();
+    const parts: Uint8Array[] = [];
+    map.slice(0, 64 * BLOCK, parts);
+    fs.truncateSync(path, BLOCK);
+    const said: string[] = [];
+    const closed = new Promise<void>((resolve) => {
+      server.start({
+        data: () => undefined,
+        end: () => undefined,
+        faulted: () => said.push('faulted'),
+        closed: (error) => {
+          said.push(`closed ${error ?? ''}`);
+          resolve();
+        },
+      });
+    });
+    client.start({ data: () => undefined, end: () => client.close(), closed: () => undefined });
+    server.write(parts, () => said.push('done'));
+    await closed;
+    t.strictSame(said.slice(0, 2), ['faulted', 'done']);
+    t.match(said[2], /^closed EFAULT/);
+    map.unmap();
+    await closeFile(file);
+  });
+}
+
+/** A target over a real file, and a disk that reads from it over a real connection. */
+async function serve(
+  file: FileIo,
+): Promise<{ target: Target; disk: () => Promise<NvmeDisk>; stop: () => Promise<void> }> {
+  const target = new Target(env);
+  const subsystem = target.addSubsystem({ nqn: 'nqn.2024-01.test:map', serial: 'S', model: 'M' });
+  target.addNamespace(subsystem, file, {
+    nsid: 1,
+    uuid: '00000000-0000-4000-8000-000000000001',
+    blockSize: BLOCK,
+    readOnly: false,
+  });
+  const port = await new Promise<number>((resolve, reject) => {
+    target.listen({ host: '127.0.0.1', port: 0 }, (error, made) => {
+      if (made) resolve(made.address.port);
+      else reject(new Error(error?.message));
+    });
+  });
+  const hosts: ReturnType<typeof createHost>[] = [];
+  return {
+    target,
+    disk: async () => {
+      const host = createHost({
+        hostnqn: 'nqn.2014-08.org.nvmexpress:uuid:11111111-2222-3333-4444-555555555555',
+      });
+      hosts.push(host);
+      const found = await host.connect({
+        traddr: '127.0.0.1',
+        trsvcid: String(port),
+        subnqn: subsystem.nqn,
+        nr_io_queues: 1,
+        ctrl_loss_tmo: 0,
+      });
+      return found.heads[0]!;
+    },
+    stop: async () => {
+      await Promise.all(hosts.map((host) => host.close()));
+      await new Promise<void>((resolve) => target.stop(resolve));
+    },
+  };
+}
+
+t.test('a file that is cut under load costs a connection at most; what is left can be read', async (t) => {
+  const path = join(t.testdir(), 'file');
+  const size = 256 * BLOCK;
+  fs.writeFileSync(path, new Uint8Array(size).fill(7));
+  const world = await serve(await openFile(path));
+  const disk = await world.disk();
+  for (let i = 0; i < 256; i++) await disk.read(i, 1);
+  const read = async (): Promise<string> => {
+    const slba = Math.floor(Math.random() * 256);
+    try {
+      const data = await disk.read(slba, 1);
+      return data.every((byte) => byte === 7) ? 'good' : `torn at ${slba}`;
+    } catch {
+      return 'failed';
+    }
+  };
+  const load = Array.from({ length: 512 }, read);
+  fs.truncateSync(path, 16 * BLOCK);
+  const results = await Promise.all([...load, ...Array.from({ length: 512 }, read)]);
+  t.notOk(results.some((result) => result.startsWith('torn')));
+  const after = await world.disk();
+  t.ok((await after.read(3, 1)).every((byte) => byte === 7));
+  await t.rejects(after.read(200, 1));
+  await world.stop();
+});
+
+t.test('a file that is replaced under load is still the one that was opened', async (t) => {
+  const folder = t.testdir();
+  const path = join(folder, 'file');
+  fs.writeFileSync(path, new Uint8Array(64 * BLOCK).fill(7));
+  const world = await serve(await openFile(path));
+  const disk = await world.disk();
+  await disk.read(0, 64);
+  const load = Array.from({ length: 64 }, (_, i) => disk.read(i, 1));
+  fs.writeFileSync(join(folder, 'other'), new Uint8Array(64 * BLOCK).fill(8));
+  fs.renameSync(join(folder, 'other'), path);
+  for (const data of [...(await Promise.all(load)), await disk.read(5, 1)])
+    t.ok(data.every((byte) => byte === 7));
+  await world.stop();
+});
