@@ -26,6 +26,7 @@ const THEN: Readonly<Record<string, string>> = {
   'keep alive': 'sends a Keep Alive, unless there was traffic that makes it unnecessary',
   'CSTS.RDY': 'gives the attempt up: the controller is not ready',
   'polls CSTS.RDY': 'looks whether the controller is ready',
+  'reads the discovery log again': 'reads the discovery log again',
   shutdown: 'leaves without waiting for the shutdown',
   'polls CSTS.SHST': 'looks whether the shutdown is complete',
   'looks at the namespaces again': 'looks at the namespaces again',

@@ -51,6 +51,12 @@ export interface Limits {
   readonly discoveryRecords: number;
   /** How often a discovery log that changes while it is read is read again. */
   readonly discoveryTries: number;
+  /** Discovery services that are followed, referrals included; what more they refer to is left out. */
+  readonly discoveryServices: number;
+  /** Destinations of their logs that are followed. */
+  readonly followed: number;
+  /** Between two attempts to connect what a log names, or a service itself. */
+  readonly followRetry: number;
 }
 
 export const DEFAULT_LIMITS: Limits = {
@@ -78,6 +84,9 @@ export const DEFAULT_LIMITS: Limits = {
   namespaces: 1024,
   discoveryRecords: 4096,
   discoveryTries: 10,
+  discoveryServices: 16,
+  followed: 1024,
+  followRetry: 30_000,
 };
 
 /** What Linux and nvme-cli allow for queue_size. */
