@@ -168,7 +168,7 @@ t.test('what somebody else connected is followed, and never disconnected', (t) =
       ...world.options({
         kind: 'subsystem',
         address: { host: '127.0.0.1', port: 1 },
-        subnqn: nvm(1)!.subnqn!,
+        subnqn: nvm(1).subnqn!,
       }),
     },
     () => undefined,
