@@ -67,6 +67,7 @@ export class OurProcess {
 export interface LocalTarget {
   readonly process: OurProcess;
   readonly flags: readonly string[];
+  readonly state: string;
 }
 
 /** `nvmetcp nbd`. */
@@ -117,7 +118,14 @@ export class LocalContext {
     await process.says(/nvme connect/);
     const line = /(-a \S+ -s \d+ -n \S+)/.exec(process.output)?.[1];
     if (line === undefined) throw new Error(`it does not say how to connect:\n${process.output}`);
-    return { process, flags: line.split(' ') };
+    return { process, flags: line.split(' '), state };
+  }
+
+  /** A target that has ended, anew at the same place. */
+  async again({ flags, state }: LocalTarget): Promise<LocalTarget> {
+    const process = this.#start(['targetd', '--listen', `127.0.0.1:${flags[3] ?? ''}`, '--state', state]);
+    await process.says(/nvme connect/);
+    return { process, flags, state };
   }
 
   async nbd(target: LocalTarget, ...more: readonly string[]): Promise<LocalNbd> {

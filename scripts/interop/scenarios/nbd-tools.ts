@@ -237,6 +237,25 @@ const fio: LocalScenario = {
   },
 };
 
+const loss: LocalScenario = {
+  name: 'nbd-loss',
+  shows: 'the target is killed under verified I/O and comes back: clients see time, no error',
+  async run(context) {
+    const target = await context.target('--file', `${context.path('disk.img')},size=64M`);
+    const nbd = await context.nbd(target, '--keep-alive-tmo', '1', '--reconnect-delay', '1');
+    const load = ['--rw=randrw', '--bs=4k', '--iodepth=32', '--size=24M', '--rate_iops=600,600'];
+    const job = context.tool('fio', ...FIO, `--uri=${nbd.uri}`, ...load, '--verify_backlog=64');
+    await Promise.race([pause(2000), job]);
+    await target.process.ends('SIGKILL');
+    await pause(1500);
+    const next = await context.again(target);
+    await job;
+    await context.tool('nbdinfo', nbd.uri);
+    context.equal(await nbd.process.ends('SIGTERM'), 0, 'the exit code after SIGTERM');
+    context.equal(await next.process.ends('SIGTERM'), 0, 'the exit code of the target');
+  },
+};
+
 const ends: LocalScenario = {
   name: 'nbd-ends',
   shows: 'clients that are killed, a socket that was left, an end that waits for nobody',
@@ -278,4 +297,4 @@ const ends: LocalScenario = {
   },
 };
 
-export const NBD_TOOLS: readonly LocalScenario[] = [info, copy, qemu, fuse, fio, ends];
+export const NBD_TOOLS: readonly LocalScenario[] = [info, copy, qemu, fuse, fio, loss, ends];
