@@ -179,14 +179,13 @@ export class Namespace {
         `namespace ${this.nsid} has blocks of ${this.blockSize} bytes, not ${volume.blockSize}`,
       );
     this.state.to('enabled', 'enabled by the operator');
-    const { writeProtected, blocks } = this;
     this.volume = volume;
     this.#file = volume;
     this.#watch(volume);
     this.update();
-    // What hosts know of it is told to them if it has changed, and only then.
-    if (blocks !== volume.blocks || writeProtected !== this.writeProtected) this.subsystem.changed(this);
     this.#blocks = volume.blocks;
+    // A host that looked meanwhile found it not ready (NSTAT) and waits to be told.
+    this.subsystem.changed(this);
   }
 
   /** The subsystem has let it go: the file is closed after its last operation, synced if `sync` says so. */

@@ -1,6 +1,8 @@
 /** What is done to a world while it works. A fault is plain data; `which` is taken modulo what there is. */
+import { AnaState } from '../../src/nvme/ana-log.ts';
 import type { DiskFault } from './disk.ts';
 import type { SimRandom } from './random.ts';
+import type { NamespaceState, TargetMachine } from './target-machine.ts';
 import type { World } from './world.ts';
 
 /** To one link. */
@@ -28,14 +30,25 @@ const DISK: readonly DiskFault[] = [
   'sync EIO',
   'punch ENOTSUP',
 ];
-/** By an operator: a controller of a host, its ports, a namespace of a target, a size. */
+/** By an operator of a host: a controller, its ports. */
+const HOST_OPERATOR = ['disconnect', 'reset controller', 'remote port away', 'local port away'] as const;
+/** By an operator of a target: a namespace, its size, its group; a port and its states; a controller. */
 const OPERATOR = [
-  'disconnect',
-  'reset controller',
-  'remote port away',
-  'local port away',
+  ...HOST_OPERATOR,
   'toggle namespace',
   'grow namespace',
+  'disable namespace',
+  'move namespace',
+  'ana state',
+  'port goes',
+  'kick controller',
+] as const;
+
+const ANA_STATES = [
+  AnaState.NonOptimized,
+  AnaState.Inaccessible,
+  AnaState.Change,
+  AnaState.PersistentLoss,
 ] as const;
 
 export type FaultKind =
@@ -149,8 +162,9 @@ function injectMachine(world: World, { kind, which, ms }: Fault): void {
   }
 }
 
-function operate(world: World, { kind, which, count, ms }: Fault): void {
-  if (kind !== 'toggle namespace' && kind !== 'grow namespace') {
+function operate(world: World, fault: Fault): void {
+  const { kind, which, count, ms } = fault;
+  if ((HOST_OPERATOR as readonly string[]).includes(kind)) {
     const ways = world.hosts.flatMap((host) => host.ways.map((way) => ({ host, way })));
     const { host, way } = ways[which % ways.length]!;
     world.disturb(host.name);
@@ -163,6 +177,7 @@ function operate(world: World, { kind, which, count, ms }: Fault): void {
   }
   const namespace = world.namespaces[which % world.namespaces.length]!;
   const machine = world.machineOf(namespace);
+  if (operateTarget(world, machine, namespace, fault)) return;
   // A path that goes, or is of another size for a moment, cannot be used.
   world.disturb(machine.name);
   // A few times in a row: the second change comes while hosts still look at the first.
@@ -171,4 +186,39 @@ function operate(world: World, { kind, which, count, ms }: Fault): void {
       if (kind === 'toggle namespace') machine.toggle(namespace);
       else machine.grow(namespace, 4);
     });
+}
+
+/** What changes on the target and is undone after a while; false: it is something else. */
+function operateTarget(
+  world: World,
+  machine: TargetMachine,
+  namespace: NamespaceState,
+  { kind, which, count, ms }: Fault,
+): boolean {
+  const undo = (what: () => void): void =>
+    void world.clock.after(`${machine.name}: the end of ${kind}`, ms * 1000, what);
+  switch (kind) {
+    case 'disable namespace':
+      machine.disable(namespace);
+      undo(() => machine.enable(namespace));
+      break;
+    case 'move namespace':
+      machine.move(namespace, 1 + (which % 3));
+      break;
+    case 'ana state':
+      machine.setAna(which, 1 + (count % 3), ANA_STATES[which % ANA_STATES.length]!);
+      undo(() => machine.setAna(which, 1 + (count % 3), AnaState.Optimized));
+      break;
+    case 'port goes':
+      machine.closePort(which);
+      undo(() => machine.openPorts());
+      break;
+    case 'kick controller':
+      machine.kick(which);
+      break;
+    default:
+      return false;
+  }
+  world.disturb(machine.name);
+  return true;
 }

@@ -54,6 +54,37 @@ export const SCENARIOS: readonly Scenario[] = [
     duration: 600,
     faults: [fault('toggle namespace', 100), fault('toggle namespace', 300), fault('toggle namespace', 301)],
   }),
+  scenario('LIFE.6 a namespace is disabled under I/O and enabled again', {
+    hosts: 2,
+    duration: 1000,
+    faults: [100, 400, 700].map((at, i) => fault('disable namespace', at, { ms: 150, which: i })),
+  }),
+  scenario('LIFE.7 controllers are kicked out, and come back', {
+    hosts: 2,
+    duration: 1000,
+    faults: [1, 2, 3, 4].map((i) => fault('kick controller', 150 * i, { which: i })),
+  }),
+  scenario('LIFE.13 a port goes and returns', {
+    hosts: 2,
+    targets: 1,
+    addresses: 2,
+    ways: 2,
+    lastAddressAt: 0,
+    duration: 1000,
+    faults: [fault('port goes', 150, { ms: 300 }), fault('port goes', 600, { ms: 200, which: 1 })],
+  }),
+  scenario('ANA states change, and namespaces move between groups', {
+    hosts: 2,
+    targets: 1,
+    addresses: 2,
+    ways: 2,
+    lastAddressAt: 0,
+    duration: 1000,
+    faults: [
+      ...[0, 1, 2, 3].map((which) => fault('ana state', 100 + 200 * which, { ms: 150, which, count: 3 })),
+      ...[1, 2, 3].map((which) => fault('move namespace', 50 + 250 * which, { which })),
+    ],
+  }),
   scenario('GHOST.1 what a lost connection left in storage comes before what is newer', {
     ...SMALL,
     blocks: 8,

@@ -3,6 +3,7 @@
  * power; the disks and the state stay.
  */
 import { crc32c } from '../../src/runtime/crc32c.ts';
+import { AnaState } from '../../src/nvme/ana-log.ts';
 import type { Env, StateStore } from '../../src/runtime/ports.ts';
 import type { Limits } from '../../src/target/limits.ts';
 import { Target } from '../../src/target/target.ts';
@@ -32,6 +33,8 @@ export interface NamespaceState {
   /** Its volume, in the process that runs. */
   volume: Volume | undefined;
   made: Namespace | undefined;
+  /** The operator took its file away for a while. */
+  disabled: boolean;
 }
 
 export class TargetMachine {
@@ -42,6 +45,8 @@ export class TargetMachine {
   readonly namespaces: NamespaceState[] = [];
   readonly #limits: Partial<Limits>;
   readonly #documents = new Map<string, string>();
+  /** Hosts of the ports that listen, or are about to. */
+  readonly #opening = new Set<string>();
   #starts = 0;
   process: MachineClock | undefined = undefined;
   target: Target | undefined = undefined;
@@ -77,21 +82,68 @@ export class TargetMachine {
     const process = new MachineClock(world.clock, this.name);
     this.process = process;
     this.state = 'on';
+    this.#opening.clear();
     const target = new Target(this.#env(process), this.#limits);
     this.target = target;
     for (const nqn of new Set(this.namespaces.map(({ plan }) => plan.nqn)))
       target.addSubsystem({ nqn, serial: this.name, model: 'simulated' });
     for (const namespace of this.namespaces) if (namespace.exported) this.#export(namespace);
+    for (const address of this.addresses)
+      if (address.from > world.clock.micros)
+        world.clock.after(`${address.host} appears`, address.from - world.clock.micros, () =>
+          this.openPorts(),
+        );
+    this.openPorts();
+  }
+
+  /** Listens wherever it should and does not. */
+  openPorts(): void {
+    const { target, world } = this;
+    if (target === undefined || this.state !== 'on') return;
     for (const { host, from } of this.addresses) {
-      const listen = (): void => {
-        if (this.target === target && this.state === 'on')
-          target.listen({ host, port: TCP_PORT }, (error) => {
-            if (error !== undefined) world.violation('SIM', `${host}: ${error.message}`, [this.name]);
-          });
-      };
-      if (from <= world.clock.micros) listen();
-      else world.clock.after(`${host} appears`, from - world.clock.micros, listen);
+      if (from > world.clock.micros || this.#opening.has(host)) continue;
+      this.#opening.add(host);
+      target.listen({ host, port: TCP_PORT }, (error) => {
+        if (error !== undefined) world.violation('SIM', `${host}: ${error.message}`, [this.name]);
+      });
     }
+  }
+
+  /** The operator takes a port away. */
+  closePort(which: number): void {
+    const { target } = this;
+    const port = target?.ports[which % (target.ports.length || 1)];
+    if (target === undefined || port === undefined || this.state !== 'on') return;
+    this.world.trace.note('removes a port', this.name, port.id);
+    const process = this.process;
+    target.removePort(port, () => {
+      if (this.process === process) this.#opening.delete(port.address.host);
+    });
+  }
+
+  /** The operator ends a controller. */
+  kick(which: number): void {
+    const controllers = [...(this.target?.subsystems.values() ?? [])].flatMap((each) => [
+      ...each.controllers.values(),
+    ]);
+    controllers[which % (controllers.length || 1)]?.remove('controller removed');
+  }
+
+  /** The operator sets an ANA state on one of the ports. */
+  setAna(which: number, anagrpid: number, state: AnaState): void {
+    const { target } = this;
+    const port = target?.ports[which % (target.ports.length || 1)];
+    if (target === undefined || port === undefined || this.state !== 'on') return;
+    this.world.trace.note('sets an ANA state', this.name, anagrpid, state);
+    target.setAnaState(port, anagrpid, state);
+  }
+
+  /** The operator undoes what he did. */
+  heal(): void {
+    this.openPorts();
+    for (const port of this.target?.ports ?? [])
+      for (const [anagrpid] of port.ana.told()) this.target?.setAnaState(port, anagrpid, AnaState.Optimized);
+    for (const namespace of this.namespaces) this.enable(namespace);
   }
 
   #env(process: MachineClock): Env {
@@ -197,15 +249,41 @@ export class TargetMachine {
       const { target } = this;
       if (target !== undefined && namespace.made !== undefined)
         target.removeNamespace(namespace.made, () => {
-          namespace.volume = undefined;
+          namespace.volume = namespace.made = undefined;
         });
     } else {
       // The file is locked until its last operation is over, and a disk whose sync failed waits for a new process.
-      if (namespace.volume !== undefined || namespace.disk.failedAt !== undefined) return;
+      if (namespace.made !== undefined || namespace.disk.failedAt !== undefined) return;
       this.world.trace.note('adds a namespace', this.name, plan.nsid);
       namespace.exported = true;
       if (this.target !== undefined) this.#export(namespace);
     }
+  }
+
+  /** The operator takes the file from under a namespace, and gives it back. */
+  disable(namespace: NamespaceState): void {
+    if (this.state !== 'on' || namespace.made === undefined) return;
+    this.world.trace.note('disables a namespace', this.name, namespace.plan.nsid);
+    namespace.volume = undefined;
+    namespace.disabled = true;
+    // Who enables it may come before the file is closed.
+    namespace.made.disable(() => {
+      if (!namespace.disabled) this.enable(namespace);
+    });
+  }
+
+  enable(namespace: NamespaceState): void {
+    namespace.disabled = false;
+    const { made, disk } = namespace;
+    if (this.state !== 'on' || made?.state.is('disabled') !== true || disk.failedAt !== undefined) return;
+    this.world.trace.note('enables a namespace', this.name, namespace.plan.nsid);
+    this.target!.enableNamespace(made, disk.open(this.process!), false);
+    namespace.volume = made.volume;
+  }
+
+  /** The operator puts a namespace into another ANA group. */
+  move({ made }: NamespaceState, anagrpid: number): void {
+    if (this.state === 'on' && made?.removed === false) made.subsystem.move(made, anagrpid);
   }
 
   /** The operator makes a disk larger. */

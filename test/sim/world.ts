@@ -105,6 +105,7 @@ export class World {
         exported: true,
         volume: undefined,
         made: undefined,
+        disabled: false,
       };
       disk.onViolation = (rule, text) => this.violation(rule, text, [name, disk.name]);
       disk.onTouched = () => {
@@ -277,6 +278,7 @@ export class World {
       }
       if (target.state === 'off') target.start();
       for (const namespace of target.namespaces) if (!namespace.exported) target.toggle(namespace);
+      target.heal();
     }
   }
 }

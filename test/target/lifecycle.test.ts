@@ -8,7 +8,7 @@ import { viewOf } from '../../src/layout/struct.ts';
 import { ConnectData } from '../../src/nvme/fabrics.ts';
 import { Event } from '../../src/nvme/event.ts';
 import { Cns, IdController } from '../../src/nvme/identify.ts';
-import { IdNamespace } from '../../src/nvme/identify-namespace.ts';
+import { IdNamespace, IndependentIdNamespace } from '../../src/nvme/identify-namespace.ts';
 import { decodeNamespaceIds } from '../../src/nvme/identify-lists.ts';
 import { AnaState } from '../../src/nvme/ana-log.ts';
 import { IoOpcode } from '../../src/nvme/opcode.ts';
@@ -414,12 +414,18 @@ t.test('LIFE.6 disabled: 300h without DNR, no event, still active; enabled again
   t.equal(a.queue.response(cid).status, Status.InternalPathError, 'granted before');
   t.same(a.active, [1]);
   t.equal(Number(IdNamespace.nsze.decode(viewOf(a.identify(Cns.Namespace, 1).data), 0)), 2048);
-  t.same(world.host('B').active, [1], 'also for those who come meanwhile');
+  t.same(a.events(), []);
+  const b = world.host('B');
+  t.same(b.active, [1], 'also for those who come meanwhile');
+  const ready = (): number =>
+    IndependentIdNamespace.nstat.ready.get(viewOf(b.identify(Cns.CsIndependentNamespace, 1).data), 0);
+  t.equal(ready(), 0);
   disabled(world, world.namespace);
   world.target.enableNamespace(world.namespace, world.env.files.memory(2 ** 20), false);
   world.settle();
   t.equal(a.read(1).status, 0);
-  t.same(a.events(), []);
+  t.same(a.events(), [Event.NamespaceAttributeChanged], 'whoever saw it not ready looks again');
+  t.same(a.changes, [1]);
   t.throws(
     () => world.target.enableNamespace(world.namespace, world.env.files.memory(512), false),
     RangeError,
@@ -428,7 +434,8 @@ t.test('LIFE.6 disabled: 300h without DNR, no event, still active; enabled again
   disabled(world, world.namespace);
   world.target.enableNamespace(world.namespace, world.env.files.memory(2 ** 19), false);
   world.settle();
-  t.same(a.events(), [Event.NamespaceAttributeChanged], 'another size is told');
+  t.equal(ready(), 1);
+  t.equal(Number(IdNamespace.nsze.decode(viewOf(a.identify(Cns.Namespace, 1).data), 0)), 1024);
   t.end();
 });
 
