@@ -275,7 +275,12 @@ export class TargetMachine {
   enable(namespace: NamespaceState): void {
     namespace.disabled = false;
     const { made, disk } = namespace;
-    if (this.state !== 'on' || made?.state.is('disabled') !== true || disk.failedAt !== undefined) return;
+    if (this.state !== 'on' || made?.state.is('disabled') !== true) return;
+    if (disk.failedAt !== undefined) {
+      // It cannot come back before the disk is healed, so hosts need not wait.
+      this.toggle(namespace);
+      return;
+    }
     this.world.trace.note('enables a namespace', this.name, namespace.plan.nsid);
     this.target!.enableNamespace(made, disk.open(this.process!), false);
     namespace.volume = made.volume;
