@@ -76,6 +76,11 @@ export function raw(
   if (direction !== 'none') for (const buffer of buffers) request.add(direction, buffer);
 }
 
+/** Makes it the first (1) or second (2) command of a fused pair; they go one right behind the other, on one queue. */
+export function fuse(request: Request, half: 1 | 2): void {
+  SqeHead.flags.fuse.set(request.view, 0, half);
+}
+
 export function flush(request: Request, nsid: number): void {
   request.begin(IoOpcode.Flush);
   SqeHead.nsid.set(request.view, 0, nsid);

@@ -6,6 +6,7 @@ import type { HostMachine } from './host-machine.ts';
 import type { Op } from './oracle.ts';
 import type { Plan } from './plan.ts';
 import type { SimRandom } from './random.ts';
+import { swap, swapQueue } from './swap.ts';
 import type { NamespaceState } from './target-machine.ts';
 import type { Wire } from './wire.ts';
 import type { World } from './world.ts';
@@ -73,12 +74,28 @@ export class Client {
       return;
     }
     this.#left--;
+    if (this.#random.oneIn(this.#plan.swapOneIn) && this.#swap(namespace, head)) return;
     const kind = this.#kind();
     const size = Math.min(head.blocks, namespace.oracle.blocks);
     const blocks = kind === 'flush' ? 0 : 1 + this.#random.below(Math.min(size, this.#plan.ioBlocks));
     const slba = kind === 'flush' ? 0 : this.#random.below(size - blocks + 1);
     const fua = (kind === 'write' || kind === 'zeroes') && this.#random.oneIn(this.#plan.fuaOneIn);
     this.#submit(namespace, head, kind, slba, blocks, fua);
+  }
+
+  /** On one of a few blocks, so that they meet; false: no path takes it now. */
+  #swap(namespace: NamespaceState, head: Head): boolean {
+    const queue = swapQueue(head);
+    if (queue === undefined) return false;
+    swap(this.world, this.name, queue, {
+      namespace,
+      slba: this.#random.below(Math.min(2, head.blocks, namespace.oracle.blocks)),
+      only: this.#random.oneIn(4),
+      timeout: head.limits.ioTimeout,
+      excuses: () => this.host.excuses(this.world.machineOf(namespace)),
+      ended: (status) => this.#later(status === 0 ? 0 : 20_000),
+    });
+    return true;
   }
 
   #kind(): IoKind {
@@ -178,7 +195,7 @@ function watchWires(world: World, io: Io): { wires: Set<Wire>; repeats: () => bo
 }
 
 /** Nothing of it executes on the target any more. */
-function isOver({ server }: Wire): boolean {
+export function isOver({ server }: Wire): boolean {
   if (server.process.dead) return true;
   const connection = server.events as TargetConnection | undefined;
   return connection === undefined ? server.over : connection.state.is('ended');

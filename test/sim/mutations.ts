@@ -243,6 +243,16 @@ export const MUTATIONS: readonly Mutation[] = [
     ],
   },
   {
+    name: 'the range is not held between the compare and the write of a fused pair (ORDER.2)',
+    edits: [
+      {
+        file: 'src/target/fused.ts',
+        from: 'pair.first.op.hold = true;',
+        to: 'pair.first.op.hold = false;',
+      },
+    ],
+  },
+  {
     name: 'R2T granted without budget',
     edits: [
       {

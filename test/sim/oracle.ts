@@ -41,6 +41,9 @@ export class DiskOracle {
   readonly #blocks: BlockHistory[] = [];
   /** Acknowledged changes that no flush has covered yet. */
   #volatile: Change[] = [];
+  /** By block: the value that was acknowledged or read last. By value and block: the swap that replaced it. */
+  readonly #latest = new Map<number, number>();
+  readonly #swaps = new Map<string, number>();
   /** Changes that are under way, or whose outcome is unknown and still open. */
   readonly #open = new Set<Change>();
 
@@ -90,6 +93,59 @@ export class DiskOracle {
     return { id, kind, slba, blocks, fua, data, start: now, change, sent: false, ways: 0 };
   }
 
+  /** What a Compare had better expect: the value that was last acknowledged or seen here. */
+  expects(slba: number): { value: number; data: Uint8Array } {
+    const value = this.#latest.get(slba) ?? 0;
+    const data = new Uint8Array(this.blockSize);
+    if (value !== 0) stamp(data, value, slba);
+    return { value, data };
+  }
+
+  /** A Compare of one block, with `write` a Compare and Write, ended; the statuses are without DNR. */
+  swapped(
+    op: Op,
+    expected: number,
+    status: { readonly compare: number; readonly write: number | undefined },
+    now: number,
+    excuses: Excuses,
+  ): void {
+    const { change, slba } = op;
+    const { compare, write } = status;
+    const block = this.#blocks[slba]!;
+    const unknown = (code: number): boolean => code === Status.HostPathError || code === Status.AbortedByHost;
+    if (compare === 0) {
+      const wrong = block.read(expected, op.start, now);
+      if (wrong !== undefined)
+        this.#report('LINEARIZABLE', `compare #${op.id}: ${block.name}: ${wrong}`, this.#about(op));
+    } else if (compare !== Status.CompareFailure && compare !== Status.AbortedFailedFused) {
+      const read = { ...op, kind: 'read', change: undefined } as const;
+      this.#failed(read, compare, now, excuses, false);
+    }
+    // Whoever expects what is there now tries again with that; after a miscompare nobody knows.
+    if (compare === Status.CompareFailure && this.#latest.get(slba) === expected) this.#latest.delete(slba);
+    if (change === undefined || write === undefined) return;
+    if (compare !== 0 && write === Status.AbortedFailedFused) {
+      change.never = true;
+      this.#open.delete(change);
+    } else if (write === 0) {
+      this.end(op, 0, now, excuses, false);
+      if (compare === 0 && expected !== 0) this.#replaced(op, expected);
+    } else if (unknown(write) || !unknown(compare)) this.#failed(op, write, now, excuses, false);
+    else this.#failed(op, compare, now, excuses, false);
+  }
+
+  /** ORDER.2: every write leaves a value of its own, so two swaps cannot both have replaced it. */
+  #replaced(op: Op, expected: number): void {
+    const before = this.#swaps.get(`${expected} ${op.slba}`);
+    this.#swaps.set(`${expected} ${op.slba}`, op.id);
+    if (before !== undefined)
+      this.#report(
+        'ORDER.2',
+        `#${before} and #${op.id} both replaced value ${expected} of ${this.#blocks[op.slba]!.name}`,
+        [...this.#about(op), `#${before} `],
+      );
+  }
+
   /** The I/O ended; `status` is what its client was told. */
   end(op: Op, status: number, now: number, excuses: Excuses, abandoned: boolean): void {
     if (status !== 0) this.#failed(op, status, now, excuses, abandoned);
@@ -109,6 +165,7 @@ export class DiskOracle {
       if (typeof value === 'string')
         this.#report('TORN', `read #${op.id} of ${block.name} saw ${value}`, this.#about(op));
       else {
+        this.#latest.set(op.slba + i, value);
         const wrong = block.read(value, op.start, now);
         if (wrong !== undefined)
           this.#report('LINEARIZABLE', `read #${op.id}: ${block.name}: ${wrong}`, [
@@ -126,6 +183,7 @@ export class DiskOracle {
     if (op.kind === 'deallocate') change.closes = now;
     else change.end = now;
     for (let i = 0; i < op.blocks; i++) {
+      if (op.kind !== 'deallocate') this.#latest.set(op.slba + i, change.value);
       const wrong = this.#blocks[op.slba + i]!.acknowledged(change);
       if (wrong !== undefined)
         this.#report('LINEARIZABLE', `${this.#blocks[op.slba + i]!.name}: ${wrong}`, this.#about(op));
@@ -235,6 +293,8 @@ export class DiskOracle {
   /** Power was lost, after `targetEnded`. */
   crashed(now: number): void {
     for (const block of this.#blocks) block.crash(now);
+    // A value that was replaced may be back.
+    this.#swaps.clear();
     this.#volatile = [];
   }
 }

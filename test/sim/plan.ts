@@ -55,6 +55,7 @@ export interface Plan {
   readonly flushOneIn: number;
   readonly eraseOneIn: number;
   readonly abandonOneIn: number;
+  readonly swapOneIn: number;
   /** How long the traffic goes on, ms. */
   readonly duration: number;
   readonly faults: readonly Fault[];
@@ -182,7 +183,15 @@ function drawLoad(
   random: SimRandom,
 ): Pick<
   Plan,
-  'clients' | 'ios' | 'depth' | 'ioBlocks' | 'fuaOneIn' | 'flushOneIn' | 'eraseOneIn' | 'abandonOneIn'
+  | 'clients'
+  | 'ios'
+  | 'depth'
+  | 'ioBlocks'
+  | 'fuaOneIn'
+  | 'flushOneIn'
+  | 'eraseOneIn'
+  | 'abandonOneIn'
+  | 'swapOneIn'
 > {
   return {
     clients: random.between(1, 6),
@@ -193,6 +202,7 @@ function drawLoad(
     flushOneIn: random.pick([0, 6, 20]),
     eraseOneIn: random.pick([0, 5, 20]),
     abandonOneIn: random.pick([0, 0, 10, 40]),
+    swapOneIn: random.pick([0, 0, 4, 15]),
   };
 }
 
