@@ -7,6 +7,7 @@ import { NvmeError } from './error.ts';
 import { why, type Why } from '../initiator/why.ts';
 import { delayedRemoval } from './connect-options.ts';
 import { abortError, invalid, statusError, unknownError } from './failure.ts';
+import { DiskReservations } from './reservations.ts';
 
 export interface IoOptions {
   /**
@@ -193,6 +194,11 @@ export class NvmeDisk {
   ): Promise<{ readonly dw0: number; readonly dw1: number }> {
     const { dw0, dw1 } = await this.#run('command', { command, buffers: listOf(data) }, options);
     return { dw0, dw1 };
+  }
+
+  /** Reservations of the namespace. NVMe Base 2.1, section 8.1.22. */
+  get reservations(): DiskReservations {
+    return new DiskReservations((command, data, options) => this.command(command, data, options));
   }
 
   // ---- checks

@@ -18,6 +18,8 @@ export {
   type WriteOptions,
   type WriteZeroesOptions,
 } from './disk.ts';
+export { DiskReservations, type PreemptOptions, type RegisterOptions } from './reservations.ts';
+export { ReservationType, type ReservationReportData, type ReportedRegistrant } from '../nvme/reservation.ts';
 export { NvmeController, type Answer, type LogPageOptions } from './host-controller.ts';
 export type { ControllerDescription, TimerDescription } from '../initiator/describe.ts';
 export { NvmeNbd, type NbdCloseOptions, type NbdOptions } from './nbd.ts';

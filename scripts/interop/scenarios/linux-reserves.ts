@@ -94,11 +94,25 @@ const reservations: Scenario = {
         `generation ${4 + racqa}, type ${1 + racqa}, PTPL 0, keys 4 holds`,
         racqa === 1 ? 'nothing' : 'reads',
       );
+    const theirs = `generation 7, type 3, PTPL 0, keys 4 holds, 9`;
+    await other.reservations.register(9n);
+    context.equal(await report(context, target.nqn), theirs, 'what our host’s registration leaves');
+    context.equal(await elsewhere(), all, 'what a registrant does');
+    await step(
+      'resv-acquire --crkey=4 --prkey=9 --rtype=3 --racqa=2',
+      'generation 8, type 3, PTPL 0, keys 4 holds',
+      'reads',
+    );
+    context.equal(
+      (await other.reservations.report()).registrants.length,
+      1,
+      'the registrants that our host sees',
+    );
     const wrong = await context.guest.run(
       `nvme resv-release $(disk ${target.nqn}) -n 1 --crkey=9 --rtype=3 --rrela=0 2>&1 && fail "another key"; true`,
     );
     context.check(/conflict|0x83|0x4083/i.test(wrong), `a release with another key: ${wrong}`);
-    await step('resv-release --crkey=4 --rrela=1', 'generation 7, type 0, PTPL 0, keys none', all);
+    await step('resv-release --crkey=4 --rrela=1', 'generation 9, type 0, PTPL 0, keys none', all);
     for (const feature of ['0x82', '0x83'])
       await context.guest.run(`nvme get-feature $(disk ${target.nqn}) -n 1 -f ${feature}`);
     await context.guest.run(`disconnect ${target.nqn}`);
