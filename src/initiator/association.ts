@@ -187,12 +187,21 @@ export class Association implements ConnectionOwner {
 
   // ---- the end
 
-  /** Every connection is reset: nothing that was written may be delivered any more (QUIESCE.14). Idempotent. */
+  /**
+   * Every connection is reset: nothing that was written may be delivered any more (QUIESCE.14). Where a target that
+   * keeps GHOST.1 has begun to leave, the rest of its farewell is waited for. Idempotent; when the port goes, nothing is.
+   */
   tearDown(why: CloseWhy): void {
-    if (!this.open) return;
-    this.state.to('ending', why);
+    if (this.over || (!this.open && why !== 'port unregistered')) return;
+    // The admin queue's close comes last, and says it for all.
+    const said = this.admin?.finSeen === true || !this.connections.some(({ finSeen }) => finSeen);
+    const leaves = this.targetKeepsGhost1 && !said;
+    const wait = leaves && why === 'association lost';
+    if (this.open) this.state.to('ending', why);
     this.onReady = undefined;
-    for (const connection of this.connections) connection.abort(why);
+    for (const connection of this.connections)
+      if (wait) connection.part(why);
+      else connection.abort(why);
     this.settle();
   }
 

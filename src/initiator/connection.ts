@@ -38,7 +38,9 @@ const STATES = {
   /** ICReq is sent: the controller's ICResp, or the timer. */
   initializing: ['ready', 'terminating', 'closing', 'lost'],
   /** Commands go; their own time-outs watch the controller. */
-  ready: ['terminating', 'closing', 'lost'],
+  ready: ['terminating', 'parting', 'closing', 'lost'],
+  /** The controller leaves: nothing is sent any more. Its close wakes it, or the timer. */
+  parting: ['closing', 'lost'],
   /** A TermReq is sent; input is discarded. The controller's close wakes it, or the timer. */
   terminating: ['closing', 'lost'],
   /** We closed; the transport says when it is over. */
@@ -187,8 +189,9 @@ export class Connection implements PduHandler, TransportEvents {
   }
 
   end(): void {
-    if (this.state.is('ready', 'terminating')) this.finSeen = true;
-    if (this.state.is('terminating')) this.#close('protocol fault');
+    if (this.state.is('ready', 'terminating', 'parting')) this.finSeen = true;
+    if (this.state.is('parting')) this.#close(this.#parting, true);
+    else if (this.state.is('terminating')) this.#close('protocol fault');
     else if (this.#listening)
       this.#leave(
         'closed by the controller',
@@ -343,6 +346,25 @@ export class Connection implements PduHandler, TransportEvents {
     this.#endBy(why, true);
   }
 
+  /**
+   * The controller leaves, and closes each connection when nothing of it executes any more (GHOST.1): its close is
+   * waited for, for a moment, because it says that nothing has to be waited for afterwards.
+   */
+  part(why: CloseWhy): void {
+    if (!this.ready) {
+      this.abort(why);
+      return;
+    }
+    this.#parting = why;
+    this.#current = undefined;
+    this.state.to('parting', why);
+    this.state.after('waits for the controller to leave', this.owner.limits.farewell, () => {
+      this.#close(why, true);
+    });
+    this.queue.close();
+  }
+  #parting: CloseWhy = 'association lost';
+
   #endBy(why: CloseWhy, reset: boolean): void {
     if (this.state.is('idle', 'connecting')) {
       this.#attempt?.cancel();
@@ -350,7 +372,8 @@ export class Connection implements PduHandler, TransportEvents {
       this.state.to('ended', why);
       this.queue.fail();
       this.owner.connectionEnded();
-    } else if (this.#listening) {
+    } else if (this.state.is('parting')) this.#close(why, reset);
+    else if (this.#listening) {
       this.#close(why, reset);
       this.queue.close();
     }

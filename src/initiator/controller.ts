@@ -467,6 +467,7 @@ export class Controller {
     else if (this.state.is('deleting')) this.#tearDown('port unregistered');
     else if (this.state.is('connecting') && this.association?.open === true)
       this.associationLost(this.association, reason);
+    else if (this.state.is('resetting')) this.#tearDown('port unregistered');
     this.#armDeadlines();
   }
 

@@ -33,6 +33,7 @@ const THEN: Readonly<Record<string, string>> = {
   'waits for the TCP connection': 'gives the attempt up: no TCP connection',
   'waits for ICResp': 'gives the attempt up: no ICResp',
   'waits for the controller to close': 'resets the connection',
+  'waits for the controller to leave': 'resets the connection',
   'reads the ANA log again': 'asks for the ANA log again, which could not be used',
   'is tried again': 'lets commands take the path again that refused one',
   'a command is repeated': 'sends a command again after the delay that the controller asked for',

@@ -19,6 +19,8 @@ export interface Limits {
   readonly pollInterval: number;
   /** For a command that was not answered in time, once the controller was asked to abort it; then for the Abort. */
   readonly abortTimeout: number;
+  /** For a controller that leaves to close the rest of its connections, once it has closed one of them. */
+  readonly farewell: number;
   /** For the system to say that connections that were reset are gone; and for an orderly end as a whole. */
   readonly drainTimeout: number;
   /** CQT of controllers that do not report it: after the end of keep-alive, until nothing of ours executes there. */
@@ -68,6 +70,7 @@ export const DEFAULT_LIMITS: Limits = {
   longestWait: 60_000,
   pollInterval: 100,
   abortTimeout: 5_000,
+  farewell: 500,
   drainTimeout: 30_000,
   commandQuiesceTime: 10_000,
   journal: 1024,

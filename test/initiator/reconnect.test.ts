@@ -675,6 +675,43 @@ t.test(
   },
 );
 
+t.test('GHOST.2 a target that keeps GHOST.1 and begins to leave is waited for, for a moment', (t) => {
+  for (const [marked, rest, ended, ms] of [
+    [true, 'close', 'fin seen', 100],
+    [true, 'reset', 'reset', 100],
+    [true, 'nothing', 'reset', 500],
+    [false, 'nothing', 'reset', 0],
+  ] as const) {
+    const world = new HostWorld();
+    const mark = Uint8Array.from({ length: 1024 }, (_, i) => 'nvme-tcp: FIN=over'.charCodeAt(i) || 0);
+    if (marked) world.fake.identify = { vs: mark };
+    const { controller } = world.up({ recovery, ioQueues: 2 });
+    const association = controller.association!;
+    world.fake.io(1).transport.close();
+    world.settle();
+    t.equal(controller.state.now, marked ? 'resetting' : 'connecting');
+    t.equal(association.over, !marked);
+    const read = world.read(controller.subsystem!.heads[0]!, 0, 1);
+    t.equal(read.calls, 0, 'nothing is sent to it any more');
+    if (rest === 'nothing') {
+      world.advance(Math.max(0, ms - 1));
+      t.equal(association.over, !marked);
+      world.advance(1);
+    } else {
+      world.advance(ms);
+      world.fake.io(2).transport[rest]();
+      world.fake.admin.transport[rest]();
+      world.settle();
+    }
+    t.ok(association.over);
+    t.equal(association.ended, ended, `${rest}, ${marked ? 'marked' : 'unknown'}`);
+    world.registry.stop(() => undefined);
+    world.advance(1000);
+    t.strictSame(world.leftovers(), []);
+  }
+  t.end();
+});
+
 // ---- time-outs
 
 t.test('an I/O that is not answered is aborted; when that is answered, nothing else happens', (t) => {

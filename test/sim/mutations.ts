@@ -65,6 +65,70 @@ export const MUTATIONS: readonly Mutation[] = [
     ],
   },
   {
+    name: 'number freed while its subsystem owns it (NUM.7)',
+    edits: [
+      {
+        file: 'src/initiator/registry.ts',
+        from: `    subsystem.forget(controller);
+    this.collect(subsystem);`,
+        to: `    subsystem.forget(controller);
+    if (controller.instance === subsystem.instance) this.numbers.release(controller.instance, 'subsystem');
+    this.collect(subsystem);`,
+      },
+    ],
+  },
+  {
+    name: 'a failed reconnect is not followed by another (QUIESCE.4)',
+    edits: [
+      {
+        file: 'src/initiator/controller.ts',
+        from: `    } else if (this.#soon) this.#attempt();
+    else this.#wait();`,
+        to: `    } else if (this.#soon) this.#attempt();
+    else if (this.attempts === 0) this.#wait();`,
+      },
+    ],
+  },
+  {
+    name: 'those who wait for a path are told before it is visible (QUIESCE.3)',
+    edits: [
+      {
+        file: 'src/initiator/controller.ts',
+        from: `    const returned = this.revalidating || this.discovery;
+    this.revalidating = false;`,
+        to: `    const returned = this.revalidating || this.discovery;
+    if (returned) {
+      this.failedFast = false;
+      this.subsystem?.controllerChanged(this);
+    }
+    this.revalidating = false;`,
+      },
+      {
+        file: 'src/initiator/controller.ts',
+        from: `      // The paths are visible before anybody who waits looks for one (QUIESCE.3).
+      this.subsystem?.controllerChanged(this);`,
+        to: '',
+      },
+    ],
+  },
+  {
+    name: 'a port that returns does not wake the controllers that wait for it (PORT.7)',
+    edits: [
+      {
+        file: 'src/initiator/ports.ts',
+        from: 'if (this.#away.has(name) || this.#away.has(key)) return undefined;',
+        to: 'if (controller.portLostAt !== undefined) return undefined;',
+      },
+      {
+        file: 'src/initiator/controller.ts',
+        from: `    if (!this.mayReturn || this.portLostAt === undefined) return;
+    this.portLostAt = undefined;`,
+        to: `    if (this.mayReturn) return;
+    this.portLostAt = undefined;`,
+      },
+    ],
+  },
+  {
     name: 'fail on no free slot instead of waiting',
     edits: [
       {
