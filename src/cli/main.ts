@@ -8,6 +8,7 @@ import { addData } from './data.ts';
 import { addDiscover } from './discover.ts';
 import { addNbd } from './nbd.ts';
 import { addIdentify } from './identify.ts';
+import { addTarget } from './target.ts';
 import { addTargetd } from './targetd.ts';
 
 /** 0: done; 1: the operation failed; 2: wrong flags or configuration, nothing was tried. */
@@ -40,6 +41,7 @@ Exit codes: 0 done, 1 the operation failed, 2 wrong flags or configuration.
 Errors are one line on stderr; NVMETCP_DEBUG=1 adds where they come from.`,
     );
   addTargetd(program);
+  addTarget(program);
   addDiscover(program);
   addIdentify(program);
   addData(program);

@@ -15,6 +15,7 @@ interface Flags {
   readonly host?: string[];
   readonly discovery?: string[];
   readonly config?: string;
+  readonly control?: string;
   readonly state?: string;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
@@ -61,6 +62,10 @@ export function addTargetd(program: Command): void {
       '--state <folder>',
       'where state is kept (default: $NVMETCP_STATE, else /var/lib/nvmetcp for root, else ~/.local/state/nvmetcp)',
     )
+    .option(
+      '--control <path>',
+      'its control socket, for "nvmetcp target" (default: target.sock in the state folder)',
+    )
     .addOption(new Option('--log-level <level>', 'what to log').choices(LOG_LEVELS).default('info'))
     .addOption(
       new Option('--log-format <format>', 'how to log, on stderr').choices(LOG_FORMATS).default('text'),
@@ -85,6 +90,7 @@ Exit codes: 0 stopped by a signal, 1 a fault while running, 2 wrong flags or sta
         namespaces: [...(flags.file ?? []), ...(flags.mem ?? [])],
         hosts: flags.host ?? [],
         discovery: flags.discovery,
+        control: flags.control === undefined ? undefined : resolve(flags.control),
         config: flags.config === undefined ? undefined : resolve(flags.config),
         folder: stateFolder(flags.state, process.env, process.getuid?.()),
         logLevel: flags.logLevel,

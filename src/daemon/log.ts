@@ -1,6 +1,5 @@
 /** The daemon's log on standard error: lines for people, or JSON (pino's own) for machines. */
-import { pino } from 'pino';
-import type { Logger } from '../runtime/node/trace.ts';
+import { type Logger, pino } from 'pino';
 import type { LogFormat, LogLevel } from './log-levels.ts';
 
 export function createLogger(level: LogLevel, format: LogFormat, write: (line: string) => void): Logger {

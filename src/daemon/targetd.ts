@@ -18,9 +18,13 @@ import {
 import { NvmeError } from '../api/error.ts';
 import type { NamespaceRequest } from '../config/request.ts';
 import { describeChange } from '../config/plan.ts';
+import { join } from 'node:path';
 import { banner, reachable } from './banner.ts';
+import { SOCKET_NAME } from './control-protocol.ts';
+import { ControlServer } from './control-server.ts';
 import { createLogger } from './log.ts';
 import type { LogFormat, LogLevel } from './log-levels.ts';
+import { targetMethods } from './methods.ts';
 import { Shutdown } from './shutdown.ts';
 import { applyFile, startFromFlags, warnOfOpenDoors } from './startup.ts';
 
@@ -36,6 +40,8 @@ export interface TargetdOptions {
   readonly config?: string | undefined;
   /** Absolute. */
   readonly folder: string;
+  /** Path of the control socket; in the folder if not given. */
+  readonly control?: string | undefined;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
   /** How this program is called here, for the commands that it prints. */
@@ -73,17 +79,21 @@ export async function startTargetd(
   const listen = listenAddresses(options.listen);
   const discovery = listenAddresses(options.discovery ?? []);
   checkHosts(options.hosts);
-  const parts = await assemble({
-    folder,
-    logger: createLogger(options.logLevel, options.logFormat, log),
-  });
+  const logger = createLogger(options.logLevel, options.logFormat, log);
+  const parts = await assemble({ folder, logger });
   const { env, target, control } = parts;
   const shutdown = new Shutdown(env, target, control);
+  const setLogLevel = (level: LogLevel): void => {
+    logger.level = level;
+    env.trace.debug = level === 'debug';
+  };
+  const server = new ControlServer(targetMethods({ ...parts, setLogLevel }));
   try {
     watch(shutdown);
     if (config === undefined) await startFromFlags(parts, { ...options, listen, discovery });
     else await applyFile(parts, config, true);
     warnOfOpenDoors(parts);
+    await server.listen(options.control ?? join(folder, SOCKET_NAME));
   } catch (error) {
     await shutdown.atOnce();
     await unlockFolder(env);
@@ -91,6 +101,7 @@ export async function startTargetd(
   }
   const finish = async (): Promise<number> => {
     const clean = await shutdown.finished;
+    await server.close();
     await unlockFolder(env);
     return clean ? 0 : 1;
   };

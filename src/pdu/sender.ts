@@ -55,6 +55,8 @@ export class Sender {
 
   /** Bytes that were handed to the transport and not taken yet. */
   backlog = 0;
+  /** Bytes that were handed to the transport since the beginning. */
+  total = 0;
   /** Called when the transport has taken a write; `backlog` is smaller now. */
   onDrain: (() => void) | undefined = undefined;
 
@@ -153,6 +155,7 @@ export class Sender {
     }
     this.#bytes = 0;
     this.backlog += bytes;
+    this.total += bytes;
     const taken = (): void => {
       this.backlog -= bytes;
       if (this.#flying === sent) this.#flying = undefined;

@@ -68,6 +68,8 @@ export class Connection implements PduHandler, TransportEvents, Borrower {
   readonly receiver: Receiver;
   readonly sender: Sender;
   readonly queue: Queue;
+  /** Bytes that the host has sent. */
+  received = 0;
   /** Its share of the buffers for reads. */
   readonly slabSharer = new SlabSharer();
   readonly state: Machine<State>;
@@ -126,6 +128,7 @@ export class Connection implements PduHandler, TransportEvents, Borrower {
   // ---- transport events
 
   data(chunk: Uint8Array): void {
+    this.received += chunk.length;
     if (!this.#taking) return;
     this.sender.hold = true;
     try {

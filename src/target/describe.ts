@@ -116,6 +116,9 @@ export interface QueueInfo {
     readonly dataDigest: boolean;
     /** Bytes on their way to the host. */
     readonly pending: number;
+    /** Bytes since it was accepted, with every header. */
+    readonly received: number;
+    readonly sent: number;
   };
 }
 
@@ -227,6 +230,8 @@ function describeQueue({ qid, entries, outstanding, executing, granted, connecti
       headerDigest: sender.headerDigest,
       dataDigest: sender.dataDigest,
       pending: sender.pending,
+      received: connection.received,
+      sent: sender.total,
     },
   };
 }

@@ -35,7 +35,7 @@ const file: fc.Arbitrary<NamespaceEntry> = fc.record({
 });
 const memory: fc.Arbitrary<NamespaceEntry> = fc
   .record({ ...common, memory: fc.integer({ min: 1, max: 100 }).map((n) => n * 4096) })
-  .map((entry) => ({ ...entry, readOnly: false }));
+  .map((entry) => ({ ...entry, readOnly: false, enabled: true }));
 const maybe = <T, K extends string>(key: K, value: fc.Arbitrary<T>) =>
   fc
     .option(value, { nil: undefined })
