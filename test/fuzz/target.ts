@@ -3,6 +3,7 @@
  * Whatever they do, nothing may throw, the target's books must balance, and another host must not notice.
  */
 import { IoOpcode } from '../../src/nvme/opcode.ts';
+import { CopyRange } from '../../src/nvme/sqe.ts';
 import { concat } from '../../src/layout/bytes.ts';
 import { CapsuleCmd, H2CData, H2CTermReq, ICReq, PduType } from '../../src/pdu/pdus.ts';
 import { viewOf } from '../../src/layout/struct.ts';
@@ -20,17 +21,48 @@ function capsule(dice: Dice): Uint8Array {
         1 + dice.below(300),
         withData ? inCapsule(512) : undefined,
       );
-  sqe[1] = dice.oneIn(8) ? dice.below(256) : 0x40;
+  sqe[1] = dice.oneIn(8) ? dice.below(256) : dice.pick([0x40, 0x40, 0x40, 0x41, 0x42]);
   sqe[2] = dice.below(256);
   if (dice.oneIn(3)) sqe[0] = dice.pick([0x02, 0x06, 0x08, 0x09, 0x0a, 0x0c, 0x18, 0x7f]);
   if (sqe[0] === 0x7f) sqe[4] = dice.pick([0, 1, 4, 5, 6, 8]);
-  const data = withData ? dice.bytes(512) : new Uint8Array(0);
+  const data = withData ? (sqe[0] === IoOpcode.Copy ? copyRanges(dice) : dice.bytes(512)) : new Uint8Array(0);
+  return wrap(sqe, data);
+}
+
+function wrap(sqe: Uint8Array, data: Uint8Array): Uint8Array {
   const pdu = new Uint8Array(72 + data.length);
-  pdu.set([PduType.CapsuleCmd, 0, 72, withData ? 72 : 0]);
+  pdu.set([PduType.CapsuleCmd, 0, 72, data.length > 0 ? 72 : 0]);
   viewOf(pdu).setUint32(4, pdu.length, true);
   pdu.set(sqe, CapsuleCmd.sqe.offset);
   pdu.set(data, 72);
   return pdu;
+}
+
+/** 512 bytes of source ranges, most of them such as there are. */
+function copyRanges(dice: Dice): Uint8Array {
+  const ranges = Array.from({ length: 16 }, () =>
+    CopyRange.bytes({ slba: dice.oneIn(8) ? dice.edge() : dice.below(2048), nlb: 1 + dice.below(64) }),
+  );
+  return concat(ranges);
+}
+
+/** A Compare and Write, with data in capsules and not; sometimes something comes between, or one is missing. */
+function fusedPair(dice: Dice): Uint8Array {
+  const slba = dice.below(64);
+  const blocks = dice.oneIn(8) ? 1 + dice.below(300) : 1;
+  const half = (fuse: number): Uint8Array => {
+    const inside = blocks === 1 && dice.oneIn(2);
+    const opc = fuse === 1 ? IoOpcode.Compare : IoOpcode.Write;
+    const at = dice.oneIn(16) ? dice.below(64) : slba;
+    const sqe = rw(opc, at, blocks, inside ? inCapsule(512) : undefined, dice.below(2));
+    sqe[1] = 0x40 | fuse;
+    sqe[2] = dice.below(256);
+    return wrap(sqe, inside ? new Uint8Array(512) : new Uint8Array(0));
+  };
+  const halves = [half(1), half(2)];
+  if (dice.oneIn(8)) halves.splice(1, 0, capsule(dice));
+  if (dice.oneIn(8)) halves.splice(dice.below(halves.length), 1);
+  return concat([new Uint8Array(0), ...halves]);
 }
 
 /** Data for an R2T that really came, or for none. */
@@ -60,7 +92,9 @@ function say(dice: Dice, host: WireHost): Uint8Array {
       ? ICReq.bytes({ type: PduType.ICReq, hlen: 128, plen: 128 })
       : dice.oneIn(4)
         ? h2c(dice, host)
-        : capsule(dice);
+        : dice.oneIn(4)
+          ? fusedPair(dice)
+          : capsule(dice);
   return dice.oneIn(3) ? mutate(dice, said) : said;
 }
 
@@ -99,9 +133,12 @@ export function fuzzTarget(dice: Dice, note: (input: Uint8Array) => void): void 
   const queue = world.open();
   queue.ioUp(NQN, cntlid);
   const data = dice.bytes(512);
-  queue.response(queue.command(rw(IoOpcode.Write, 2040, 1, inCapsule(512)), data));
+  const { status } = queue.response(queue.command(rw(IoOpcode.Write, 2040, 1, inCapsule(512)), data));
+  // A made-up Set Features may have protected the namespace; nothing else refuses the write.
+  if (status !== 0 && world.namespace.protection === 0) throw new Error(`a write ended with ${status}`);
   const read = queue.data(queue.command(rw(IoOpcode.Read, 2040, 1)));
-  if (!read.every((byte, i) => byte === data[i])) throw new Error('another host was disturbed');
+  if (status === 0 && !read.every((byte, i) => byte === data[i]))
+    throw new Error('another host was disturbed');
 
   world.target.stop(() => undefined);
   world.env.clock.advance(200_000);
