@@ -84,4 +84,16 @@ export const REGRESSIONS: readonly Regression[] = [
       faults: [{ kind: 'corrupt', at: 126, ms: 20_000, which: 51, count: 2 }],
     },
   },
+  {
+    name: 'a host that connected while a namespace was disabled took it for not ready, and was never told that it is',
+    seed: 0x56,
+    plan: {
+      ...ONE,
+      kato: 5000,
+      clients: 1,
+      ios: 1,
+      duration: 2000,
+      faults: [{ kind: 'disable namespace', at: 1, ms: 20_000, which: 0, count: 1 }],
+    },
+  },
 ];
