@@ -19,6 +19,7 @@ import type { Clock, FileMap, Timer } from '../runtime/ports.ts';
 import type { Operation } from './operation.ts';
 import { Resident } from './resident.ts';
 import { assert } from '../runtime/assert.ts';
+import { empty } from '../runtime/empty.ts';
 
 const CELL = 65_536;
 /** A power of two. */
@@ -112,7 +113,7 @@ export class Lending {
     if (this.#bytes + length > this.#limits.most || !borrower.mayBorrow(length)) return false;
     this.#wantLook();
     if (this.#resident !== undefined && !this.#resident.has(offset, length)) return false;
-    op.parts.length = 0;
+    empty(op.parts);
     if (!this.#map.slice(offset, length, op.parts)) return false;
     op.lent = true;
     op.lentFrom = offset;
@@ -136,7 +137,7 @@ export class Lending {
     if (op.lentAfter !== undefined) op.lentAfter.lentBefore = op.lentBefore;
     op.lentBefore = op.lentAfter = undefined;
     op.lent = false;
-    op.parts.length = 0;
+    empty(op.parts);
     this.#count--;
     this.#bytes -= op.lentTo - op.lentFrom;
     if (op.lentWaiters.length > 0)

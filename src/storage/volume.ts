@@ -154,7 +154,8 @@ export class Volume {
       return;
     }
     this.#inFlight++;
-    if (this.state.is('closing', 'closed')) this.#finish(op, REFUSED.ESHUTDOWN);
+    const state = this.state.now;
+    if (state === 'closing' || state === 'closed') this.#finish(op, REFUSED.ESHUTDOWN);
     else if (op.kind === 'flush') this.#start(op);
     else if (op.kind === 'copy') this.#submitCopy(op);
     // A read that nothing stands in the way of is often over before it could stand in anybody's way.
@@ -464,7 +465,7 @@ export class Volume {
       else this.#start(op);
     this.#settling = false;
 
-    if (!this.state.is('closing') || this.#inFlight > 0 || this.#fileClosing) return;
+    if (this.#inFlight > 0 || this.state.now !== 'closing' || this.#fileClosing) return;
     if (this.#lending?.drain() === false) return;
     this.#fileClosing = true;
     this.#lending?.close();
