@@ -121,7 +121,8 @@ export async function core({
     }
     const { user, system } = process.cpuUsage(from);
     const taken = takers.reduce((sum, taker) => sum + taker.taken, 0);
-    if (taken < done * (kind === 'randread' ? BLOCK : 16)) throw new Error(`${done} commands, ${taken} bytes`);
+    if (taken < done * (kind === 'randread' ? BLOCK : 16))
+      throw new Error(`${done} commands, ${taken} bytes`);
     return (user + system) / (done - before);
   };
   await run(500);
