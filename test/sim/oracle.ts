@@ -2,7 +2,7 @@
  * The oracle of one namespace: what its blocks may hold, what must have survived, and with which status an I/O may end.
  * It knows only what the clients know, and the disk below.
  */
-import { DNR, Status, statusName } from '../../src/nvme/status.ts';
+import { DNR, Status, isPathError, statusName } from '../../src/nvme/status.ts';
 import type { IoKind } from '../../src/initiator/io.ts';
 import type { SimDisk } from './disk.ts';
 import { BlockHistory, type Change } from './history.ts';
@@ -113,18 +113,24 @@ export class DiskOracle {
     const { compare, write } = status;
     const block = this.#blocks[slba]!;
     const unknown = (code: number): boolean => code === Status.HostPathError || code === Status.AbortedByHost;
+    // Nobody takes it to another path: a namespace that is disabled, or in a group that cannot be reached, says so.
+    const refused = (code: number): boolean => isPathError(code) && !unknown(code);
     if (compare === 0) {
       const wrong = block.read(expected, op.start, now);
       if (wrong !== undefined)
         this.#report('LINEARIZABLE', `compare #${op.id}: ${block.name}: ${wrong}`, this.#about(op));
-    } else if (compare !== Status.CompareFailure && compare !== Status.AbortedFailedFused) {
+    } else if (
+      compare !== Status.CompareFailure &&
+      compare !== Status.AbortedFailedFused &&
+      !refused(compare)
+    ) {
       const read = { ...op, kind: 'read', change: undefined } as const;
       this.#failed(read, compare, now, excuses, false);
     }
     // Whoever expects what is there now tries again with that; after a miscompare nobody knows.
     if (compare === Status.CompareFailure && this.#latest.get(slba) === expected) this.#latest.delete(slba);
     if (change === undefined || write === undefined) return;
-    if (compare !== 0 && write === Status.AbortedFailedFused) {
+    if (refused(write) || (compare !== 0 && write === Status.AbortedFailedFused)) {
       change.never = true;
       this.#open.delete(change);
     } else if (write === 0) {
