@@ -22,6 +22,8 @@ export interface Op {
   /** Some of it may have left the host, and by how many connections. Known when it is over. */
   sent: boolean;
   ways: number;
+  /** It went straight to a queue: there was no head that chooses another path. */
+  direct: boolean;
 }
 
 /** What was done to the world so far, that may make an I/O fail. */
@@ -90,7 +92,7 @@ export class DiskOracle {
       }
       this.#open.add(change);
     }
-    return { id, kind, slba, blocks, fua, data, start: now, change, sent: false, ways: 0 };
+    return { id, kind, slba, blocks, fua, data, start: now, change, sent: false, ways: 0, direct: false };
   }
 
   /** What a Compare had better expect: the value that was last acknowledged or seen here. */
@@ -263,6 +265,11 @@ export class DiskOracle {
       case Status.HostPathError:
       case Status.AbortedByHost:
         return excuses.path;
+      case Status.InternalPathError:
+      case Status.AnaPersistentLoss:
+      case Status.AnaInaccessible:
+      case Status.AnaTransition:
+        return op.direct && excuses.path;
       case Status.TransientTransportError:
         return excuses.corruption;
       case Status.InvalidNamespace:
