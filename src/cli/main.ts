@@ -7,6 +7,7 @@ import { addBench } from './bench.ts';
 import { addData } from './data.ts';
 import { addDiscover } from './discover.ts';
 import { addNbd } from './nbd.ts';
+import { addDoctor } from './doctor.ts';
 import { addIdentify } from './identify.ts';
 import { addTarget } from './target.ts';
 import { addTargetd } from './targetd.ts';
@@ -42,6 +43,7 @@ Errors are one line on stderr; NVMETCP_DEBUG=1 adds where they come from.`,
     );
   addTargetd(program);
   addTarget(program);
+  addDoctor(program);
   addDiscover(program);
   addIdentify(program);
   addData(program);
