@@ -146,9 +146,14 @@ export class Lending {
     if (this.#draining && this.#count === 0) this.#user.drained();
   }
 
+  /** Whether something of what `op` is to change may be lent. */
+  mayHave(op: Operation): boolean {
+    return this.#count > 0 && this.#mayOverlap(op);
+  }
+
   /** Whether some of what `op` is to change is lent; if so, `lentBack(op)` follows. `op` keeps its range meanwhile. */
   isInTheWay(op: Operation): boolean {
-    if (this.#count === 0 || !this.#mayOverlap(op)) return false;
+    if (!this.mayHave(op)) return false;
     const [from, to] = [op.offset, op.offset + op.length];
     for (let lent = this.#first; lent !== undefined; lent = lent.lentAfter) {
       if (lent.lentFrom >= to || from >= lent.lentTo) continue;
@@ -173,6 +178,11 @@ export class Lending {
         const left = lent.lentWaiters.filter((op) => !ops.has(op));
         lent.lentWaiters.splice(0, Infinity, ...left);
       }
+  }
+
+  /** As far as is known. */
+  isInMemory(offset: number, length: number): boolean {
+    return this.#resident === undefined || this.#resident.has(offset, length);
   }
 
   /** A copy of the range was read, or it was written: it is in memory now. */
