@@ -188,28 +188,6 @@ export const MUTATIONS: readonly Mutation[] = [
     ],
   },
   {
-    name: 'those who wait for a path are told before it is visible (QUIESCE.3)',
-    edits: [
-      {
-        file: 'src/initiator/controller.ts',
-        from: `    const returned = this.revalidating || this.discovery;
-    this.revalidating = false;`,
-        to: `    const returned = this.revalidating || this.discovery;
-    if (returned) {
-      this.failedFast = false;
-      this.subsystem?.controllerChanged(this);
-    }
-    this.revalidating = false;`,
-      },
-      {
-        file: 'src/initiator/controller.ts',
-        from: `      // The paths are visible before anybody who waits looks for one (QUIESCE.3).
-      this.subsystem?.controllerChanged(this);`,
-        to: '',
-      },
-    ],
-  },
-  {
     name: 'a port that returns does not wake the controllers that wait for it (PORT.7)',
     edits: [
       {
