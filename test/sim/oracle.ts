@@ -46,6 +46,8 @@ export class DiskOracle {
   /** By block: the value that was acknowledged or read last. By value and block: the swap that replaced it. */
   readonly #latest = new Map<number, number>();
   readonly #swaps = new Map<string, number>();
+  /** By value: the write that leaves it. */
+  readonly #changes = new Map<number, Change>();
   /** Changes that are under way, or whose outcome is unknown and still open. */
   readonly #open = new Set<Change>();
 
@@ -91,6 +93,7 @@ export class DiskOracle {
           stamp(data.subarray(i * this.blockSize, (i + 1) * this.blockSize), id, slba + i);
       }
       this.#open.add(change);
+      if (kind === 'write') this.#changes.set(id, change);
     }
     return { id, kind, slba, blocks, fua, data, start: now, change, sent: false, ways: 0, direct: false };
   }
@@ -142,11 +145,14 @@ export class DiskOracle {
     else this.#failed(op, compare, now, excuses, false);
   }
 
-  /** ORDER.2: every write leaves a value of its own, so two swaps cannot both have replaced it. */
+  /**
+   * ORDER.2: every write leaves a value of its own, so two swaps cannot both have replaced it; but a write that its
+   * host repeated after a loss may have left it twice.
+   */
   #replaced(op: Op, expected: number): void {
     const before = this.#swaps.get(`${expected} ${op.slba}`);
     this.#swaps.set(`${expected} ${op.slba}`, op.id);
-    if (before !== undefined)
+    if (before !== undefined && this.#changes.get(expected)?.repeats?.() !== true)
       this.#report(
         'ORDER.2',
         `#${before} and #${op.id} both replaced value ${expected} of ${this.#blocks[op.slba]!.name}`,
