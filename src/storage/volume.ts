@@ -190,6 +190,7 @@ export class Volume {
   #submitCopy(op: Operation): void {
     assert(op.guards.length === 0 && !op.hold, 'a copy begins without ranges, and keeps none');
     op.ungranted = 1;
+    op.copied = 0;
     for (const { offset, length } of op.sources) {
       assert(
         offset + length <= op.offset || offset >= op.offset + op.length,
@@ -491,7 +492,8 @@ export class Volume {
     if (this.#settling) return;
     this.#settling = true;
     for (let op = this.#ready.shift(); op; op = this.#ready.shift())
-      if (op.guardOf || op.kind === 'copy') this.#granted(op);
+      // A copy that has all of its ranges waited for what was lent.
+      if (op.guardOf || (op.kind === 'copy' && op.ungranted > 0)) this.#granted(op);
       else this.#start(op);
     this.#settling = false;
 

@@ -437,7 +437,12 @@ export class Queue implements Waiter {
       if (command.phase === 'free' || command.phase === 'sending') continue;
       if (command.phase !== 'executing' || command.parked) this.#abandon(command);
     }
-    for (const command of this.#cancelAll(this.#slots)) this.#abandon(command);
+    for (const command of this.#cancelAll(this.#slots)) {
+      const { pair } = command;
+      this.#abandon(command);
+      // The operation of the first is the second's too, once the write has begun.
+      if (pair !== undefined) this.#abandon(pair.second);
+    }
   }
 
   /**

@@ -350,8 +350,10 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: TARGET_QUEUE,
-        from: `for (const command of this.#cancelAll(this.#slots)) this.#abandon(command);`,
-        to: `for (const command of this.#cancelAll(this.#slots)) this.#abandon(command);
+        from: `if (pair !== undefined) this.#abandon(pair.second);
+    }`,
+        to: `if (pair !== undefined) this.#abandon(pair.second);
+    }
     for (const command of this.#slots)
       if (command.phase === 'executing' && command.volume !== undefined) {
         command.parked = true;
