@@ -88,7 +88,7 @@ export class ControllerPaths {
     if (association === this.#association || association === undefined || identified === undefined) return;
     this.#association = association;
     this.#lookedAt = false;
-    for (const path of this.paths.values()) path.anaStale = false;
+    for (const path of this.paths.values()) path.anaStale = path.seen = false;
     this.ana?.end();
     this.ana = this.#newAna(association);
   }

@@ -23,6 +23,8 @@ export class Path implements Candidate {
   readonly id: number;
   /** As this controller told it last. */
   info: NamespaceInfo;
+  /** It told it in this association. */
+  seen = false;
   /** Set when the path is taken away; a request that asks again gets nothing. */
   gone = false;
   /** An ANA status came: what is known of its group is old until the log is read. */
@@ -85,7 +87,7 @@ export class Path implements Candidate {
           : controller.failedFast
             ? 'failed fast'
             : 'returning',
-      lookedAt: side.lookedAt,
+      lookedAt: side.lookedAt && this.seen,
       ana: this.ana,
       sameSize: this.info.blocks === this.head.info.blocks,
       resting: this.#rest !== undefined,

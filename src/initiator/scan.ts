@@ -38,6 +38,8 @@ export class Scan {
   #incomplete = false;
   #nsids: number[] = [];
   #found: NamespaceInfo[] = [];
+  /** Listed, but nothing can be said of them now. */
+  readonly #unknown = new Set<number>();
 
   constructor(association: Association) {
     this.#association = association;
@@ -51,6 +53,7 @@ export class Scan {
     this.#incomplete = false;
     this.#nsids = [];
     this.#found = [];
+    this.#unknown.clear();
     this.#association.state.cancel(LATER);
     this.#list(0);
   }
@@ -126,7 +129,7 @@ export class Scan {
     else
       this.#identify(Cns.NamespaceDescriptors, nsid, (status, bytes) => {
         if (status !== 0) {
-          this.#incomplete ||= !isDnr(status);
+          this.#failed(nsid, status);
           this.#skip(index, nsid, `Identify, descriptors: ${statusName(status)}`);
           return;
         }
@@ -146,15 +149,17 @@ export class Scan {
     }
     this.#identify(Cns.CsIndependentNamespace, nsid, (status, bytes) => {
       // Some that report 2.0 do not know it.
-      if (status === 0 && IndependentIdNamespace.nstat.ready.get(viewOf(bytes), 0) === 0)
+      if (status === 0 && IndependentIdNamespace.nstat.ready.get(viewOf(bytes), 0) === 0) {
+        // An event tells when it is.
+        this.#unknown.add(nsid);
         this.#skip(index, nsid, 'it is not ready');
-      else this.#namespace(index, nsid, ids);
+      } else this.#namespace(index, nsid, ids);
     });
   }
 
   #namespace(index: number, nsid: number, ids: NamespaceIds): void {
     this.#identify(Cns.Namespace, nsid, (status, bytes) => {
-      this.#incomplete ||= status !== 0 && !isDnr(status);
+      if (status !== 0) this.#failed(nsid, status);
       const info = status === 0 ? namespaceInfo(nsid, bytes, ids) : `Identify: ${statusName(status)}`;
       if (typeof info === 'string') this.#skip(index, nsid, info);
       else {
@@ -162,6 +167,13 @@ export class Scan {
         this.#descriptors(index + 1);
       }
     });
+  }
+
+  /** An Identify of it failed, and may succeed later. */
+  #failed(nsid: number, status: number): void {
+    if (isDnr(status)) return;
+    this.#incomplete = true;
+    this.#unknown.add(nsid);
   }
 
   /** A namespace that cannot be used; it may have gone since the list was made. */
@@ -173,7 +185,7 @@ export class Scan {
   #finish(): void {
     const controller = this.#controller;
     this.#running = false;
-    controller.subsystem!.scanned(controller, this.#found);
+    controller.subsystem!.scanned(controller, this.#found, this.#unknown);
     controller.ready();
     if (this.#again) this.start();
     else if (this.#incomplete) this.#later();

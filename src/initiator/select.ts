@@ -34,7 +34,7 @@ export interface PathFacts {
    * `ending`: it will never be live again.
    */
   readonly controller: 'live' | 'returning' | 'failed fast' | 'ending';
-  /** Its namespaces were looked at since it is live (QUIESCE.6). */
+  /** Its namespaces, and this one, were looked at since it is live (QUIESCE.6). */
   readonly lookedAt: boolean;
   /** Undefined: the ANA log of this association is not read yet. Without ANA: optimized. */
   readonly ana: AnaState | undefined;

@@ -164,15 +164,23 @@ export class Subsystem {
 
   // ---- namespaces
 
-  /** What a scan of the controller found, in all. */
-  scanned(controller: Controller, found: readonly NamespaceInfo[]): void {
+  /**
+   * What a scan of the controller found, in all. `unknown`: NSIDs of namespaces that are there, but of which nothing can
+   * be said now: their paths stay as they are, but none is usable before it was looked at in this association.
+   */
+  scanned(
+    controller: Controller,
+    found: readonly NamespaceInfo[],
+    unknown: ReadonlySet<number> = new Set(),
+  ): void {
     const side = this.sides.get(controller)!;
     const byNsid = new Map(found.map((info) => [info.nsid, info]));
     side.refused.clear();
     for (const path of [...side.paths.values()]) {
       const info = byNsid.get(path.info.nsid);
-      if (info === undefined) this.#removePath(path, 'namespace is gone');
-      else if (!sameIdentity(info, path.info)) this.#removePath(path, 'identifiers changed');
+      if (info === undefined) {
+        if (!unknown.has(path.info.nsid)) this.#removePath(path, 'namespace is gone');
+      } else if (!sameIdentity(info, path.info)) this.#removePath(path, 'identifiers changed');
       else if (info.blockSize !== path.info.blockSize) this.#removePath(path, 'block size changed');
       else {
         byNsid.delete(info.nsid);
@@ -249,6 +257,7 @@ export class Subsystem {
     const { head, controller } = path;
     const before = head.info;
     path.info = info;
+    path.seen = true;
     head.info = info;
     if (before.blocks !== info.blocks) {
       this.registry.journal.record('head changed', head.name, head.id, `${info.blocks} blocks`);

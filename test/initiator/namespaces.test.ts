@@ -2,7 +2,9 @@ import t from 'tap';
 import { place, type KnownHead } from '../../src/initiator/namespace-identity.ts';
 import type { NamespaceInfo } from '../../src/initiator/namespace.ts';
 import { Status } from '../../src/nvme/status.ts';
-import { UUID } from '../doubles/fake-controller.ts';
+import { Cns } from '../../src/nvme/identify.ts';
+import { IndependentIdNamespace } from '../../src/nvme/identify-namespace.ts';
+import { UUID, type FakeController } from '../doubles/fake-controller.ts';
 import { Multipath, RECOVERY } from '../doubles/multipath.ts';
 
 const OTHER_UUID = '0b2f8f6c-6e0b-4cc1-8f8e-0d5e7c8a9b11';
@@ -154,5 +156,56 @@ t.test('a namespace that vanishes from one controller takes only that path', (t)
   t.ok(last.gone);
   t.equal(m.world.read(last, 0, 1).status, Status.HostPathError);
   t.strictSame(m.stop(), []);
+  t.end();
+});
+
+t.test('LIFE.6 a namespace of which nothing can be said for the moment keeps its paths', (t) => {
+  const wholes = {
+    'its descriptors cannot be had': (fake: FakeController, wrong: boolean) => {
+      fake.script = ({ name, on, cid }) => {
+        if (!wrong || name !== 'Identify 3') return false;
+        on.respond(cid, Status.InternalError);
+        return true;
+      };
+    },
+    'it cannot be identified': (fake: FakeController, wrong: boolean) => {
+      fake.script = ({ name, on, cid }) => {
+        if (!wrong || name !== 'Identify 0') return false;
+        on.respond(cid, Status.InternalError);
+        return true;
+      };
+    },
+    'it is not ready': (fake: FakeController, wrong: boolean) => {
+      const page = IndependentIdNamespace.bytes({ nstat: { ready: wrong ? 0 : 1 } });
+      fake.pages.set(Cns.CsIndependentNamespace, page);
+    },
+  };
+  for (const [name, spoil] of Object.entries(wholes)) {
+    const m = new Multipath({
+      sides: 1,
+      prepare: (fake) => {
+        fake.version = 0x00020000;
+      },
+    });
+    const { head, a } = m;
+    spoil(a.fake, true);
+    a.rescan();
+    m.world.settle();
+    t.equal(m.path(a).is, 'optimized', `${name}: it was looked at in this association`);
+    m.down(a);
+    m.up(a);
+    m.world.advance(RECOVERY.reconnectDelay);
+    t.equal(a.controller.state.now, 'live');
+    t.equal(m.path(a).is, 'waiting', `${name}: nobody knows what is there after a reconnect`);
+    const read = m.world.read(head, 0, 1);
+    m.world.settle();
+    t.equal(read.status, undefined);
+    spoil(a.fake, false);
+    a.rescan();
+    m.world.settle();
+    t.equal(read.status, 0);
+    t.equal(m.head, head);
+    t.strictSame(m.stop(), []);
+  }
   t.end();
 });
