@@ -52,9 +52,12 @@ export class NvmeNbd {
   /** Listens. Rejects with what the system says. */
   async listen(): Promise<void> {
     const local = new NodeLocalNet();
-    this.#listener = await answer<Listener>((done) =>
+    const listener = await answer<Listener>((done) =>
       local.listen(this.path, (transport) => this.#server.accept(transport), done),
     );
+    // Its last disk may have gone meanwhile.
+    if (this.#closed === undefined) this.#listener = listener;
+    else await new Promise<void>((resolve) => listener.close(resolve));
   }
 
   /** The exports, in order. */

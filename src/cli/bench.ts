@@ -7,7 +7,7 @@ import { nodeCrypto } from '../runtime/node/crypto.ts';
 import {
   type ConnectFlags,
   EXAMPLE,
-  addConnectFlags,
+  addDiskFlags,
   addNsidFlag,
   addOutputFlag,
   withDisk,
@@ -167,7 +167,7 @@ function time(us: number): string {
 }
 
 export function addBench(program: Command): void {
-  addNsidFlag(addOutputFlag(addConnectFlags(program.command('bench'))))
+  addNsidFlag(addOutputFlag(addDiskFlags(program.command('bench'))))
     .description('Measure a namespace, and check with --verify that it keeps what it is given.')
     .addOption(
       new Option('--rw <kind>', 'what to do; all but the reads overwrite what is on the namespace')

@@ -7,12 +7,15 @@ import { createHost, type NvmeHost } from '../api/host.ts';
 import type { NvmeController } from '../api/host-controller.ts';
 import type { NvmeSubsystem } from '../api/host-subsystem.ts';
 import { stateFolder } from '../daemon/folder.ts';
-import { count, countOr } from './flags.ts';
+import { WRITE_FAILOVERS, type WriteFailover } from '../initiator/failover.ts';
+import { IO_POLICIES, type IoPolicy } from '../initiator/select.ts';
+import { count, countOr, many } from './flags.ts';
 
 /** As commander names them. */
 export interface HostFlags {
   readonly traddr: string;
   readonly trsvcid?: string;
+  readonly hostTraddr?: string;
   readonly hostnqn?: string;
   readonly hostid?: string;
   readonly hdrDigest?: boolean;
@@ -20,13 +23,38 @@ export interface HostFlags {
   readonly keepAliveTmo?: number;
 }
 
-export interface ConnectFlags extends HostFlags {
-  readonly nqn: string;
-  readonly nrIoQueues?: number;
-  readonly queueSize?: number;
+/** How a lost controller is dealt with. */
+export interface RecoveryFlags {
   readonly reconnectDelay?: number;
   readonly ctrlLossTmo?: number;
   readonly fastIoFailTmo?: number;
+  /** As nvme-cli spells it. */
+  readonly fast_io_fail_tmo?: number;
+  readonly devLossTmo?: number;
+  readonly backoff?: boolean;
+}
+
+/** How disks use their paths. */
+export interface HeadFlags {
+  readonly iopolicy?: IoPolicy;
+  readonly writeFailover?: WriteFailover;
+  readonly delayedRemovalSecs?: number;
+}
+
+export interface ControllerFlags extends RecoveryFlags, HeadFlags {
+  readonly nrIoQueues?: number;
+  readonly queueSize?: number;
+  readonly disableSqflow?: boolean;
+}
+
+/** What several ways are made of: the addresses and the ports, side by side. */
+export interface WayFlags {
+  readonly traddr: string | readonly string[];
+  readonly trsvcid?: string | readonly string[];
+}
+
+export interface ConnectFlags extends Omit<HostFlags, 'traddr' | 'trsvcid'>, ControllerFlags, WayFlags {
+  readonly nqn: string;
 }
 
 export interface Connected {
@@ -39,17 +67,22 @@ const LAST_NSID = 0xffff_fffe;
 /** What is in examples, so that they fit a line. */
 export const EXAMPLE = '-a 10.0.0.1 -s 4420 -n nqn.2014-08.org.nvmexpress:uuid:…';
 
-function addAddressFlags(command: Command, port: string): Command {
+const text = (value: string): string => value;
+const seconds = countOr(-1, 0, 2 ** 31 - 1);
+
+const transport = (): Option =>
+  new Option('-t, --transport <name>', 'only this one').choices(['tcp']).default('tcp').hideHelp();
+
+export function addAddressFlags(command: Command, port: string): Command {
   return command
-    .addOption(
-      new Option('-t, --transport <name>', 'only this one').choices(['tcp']).default('tcp').hideHelp(),
-    )
+    .addOption(transport())
     .requiredOption('-a, --traddr <address>', 'address of the target')
     .option('-s, --trsvcid <port>', `its port (default: ${port})`);
 }
 
-function addHostFlags(command: Command): Command {
+export function addHostFlags(command: Command): Command {
   return command
+    .option('-w, --host-traddr <address>', 'address to come from')
     .option('-q, --hostnqn <nqn>', 'name of this host (default: /etc/nvme/hostnqn, else made once and kept)')
     .option('-I, --hostid <uuid>', 'identifier of this host (default: /etc/nvme/hostid, else from the name)')
     .option('-g, --hdr-digest', 'protect headers with a CRC')
@@ -60,11 +93,8 @@ function addHostFlags(command: Command): Command {
 export const addDiscoveryFlags = (command: Command): Command =>
   addHostFlags(addAddressFlags(command, '8009'));
 
-export function addConnectFlags(command: Command): Command {
-  addAddressFlags(command, '4420').requiredOption('-n, --nqn <nqn>', 'name of the subsystem');
-  return addHostFlags(command)
-    .option('-i, --nr-io-queues <count>', 'I/O queues to ask for', count(1, 65_534))
-    .option('-Q, --queue-size <entries>', 'entries of an I/O queue (default: 128)', count(16, 1024))
+export function addRecoveryFlags(command: Command): Command {
+  return command
     .option(
       '-c, --reconnect-delay <seconds>',
       'between attempts after a loss (default: 10)',
@@ -73,13 +103,60 @@ export function addConnectFlags(command: Command): Command {
     .option(
       '-l, --ctrl-loss-tmo <seconds>',
       'until a lost controller is given up; -1: never (default: 600)',
-      countOr(-1, 0, 2 ** 31 - 1),
+      seconds,
     )
     .option(
-      '--fast-io-fail-tmo <seconds>',
+      '-F, --fast-io-fail-tmo <seconds>',
       'until the I/O of a lost controller fails; -1: not before it is given up (default: -1)',
-      countOr(-1, 0, 2 ** 31 - 1),
+      seconds,
+    )
+    .addOption(new Option('--fast_io_fail_tmo <seconds>').argParser(seconds).hideHelp())
+    .option(
+      '--dev-loss-tmo <seconds>',
+      'until a controller is given up whose transport port is gone; -1: off (default: -1)',
+      seconds,
+    )
+    .option('--backoff', 'wait longer after each attempt that fails, up to a minute');
+}
+
+export function addHeadFlags(command: Command): Command {
+  return command
+    .addOption(new Option('--iopolicy <policy>', 'how disks use their paths').choices(IO_POLICIES))
+    .addOption(
+      new Option(
+        '--write-failover <policy>',
+        'when writes that may have left on a lost path are repeated',
+      ).choices(WRITE_FAILOVERS),
+    )
+    .option(
+      '--delayed-removal-secs <seconds>',
+      'how long a disk without a path is kept, its I/O waiting (default: 0)',
+      count(0, 2 ** 31 - 1),
     );
+}
+
+export function addControllerFlags(command: Command): Command {
+  const made = command
+    .option('-i, --nr-io-queues <count>', 'I/O queues to ask for', count(1, 65_534))
+    .option('-Q, --queue-size <entries>', 'entries of an I/O queue (default: 128)', count(16, 1024))
+    .option('-d, --disable-sqflow', 'ask for queues without submission queue flow control');
+  return addHeadFlags(addRecoveryFlags(made));
+}
+
+/** One controller of a subsystem. */
+export function addConnectFlags(command: Command): Command {
+  const made = addAddressFlags(command, '4420').requiredOption('-n, --nqn <nqn>', 'name of the subsystem');
+  return addControllerFlags(addHostFlags(made));
+}
+
+/** A subsystem, by one way or several. */
+export function addDiskFlags(command: Command): Command {
+  const made = command
+    .addOption(transport())
+    .requiredOption('-a, --traddr <address>', 'address of the target; several: one path each', many(text))
+    .option('-s, --trsvcid <port>', 'its port; several: one path each (default: 4420)', many(text))
+    .requiredOption('-n, --nqn <nqn>', 'name of the subsystem');
+  return addControllerFlags(addHostFlags(made));
 }
 
 export const addNsidFlag = (command: Command): Command =>
@@ -94,6 +171,7 @@ export function addOutputFlag(command: Command): Command {
 export const hostOptions = (flags: HostFlags) => ({
   traddr: flags.traddr,
   trsvcid: flags.trsvcid,
+  host_traddr: flags.hostTraddr,
   hostnqn: flags.hostnqn,
   hostid: flags.hostid,
   hdr_digest: flags.hdrDigest,
@@ -101,8 +179,44 @@ export const hostOptions = (flags: HostFlags) => ({
   keep_alive_tmo: flags.keepAliveTmo,
 });
 
+/** Of each path; the shorter list goes on with its last one. */
+export function waysOf({
+  traddr,
+  trsvcid = [],
+}: WayFlags): { traddr: string; trsvcid: string | undefined }[] {
+  const [addresses, ports] = [[traddr].flat(), [trsvcid].flat()];
+  return Array.from({ length: Math.max(addresses.length, ports.length) }, (_, i) => ({
+    traddr: addresses[i] ?? addresses.at(-1) ?? '',
+    trsvcid: ports[i] ?? ports.at(-1),
+  }));
+}
+
+export const recoveryOptions = (flags: RecoveryFlags) => ({
+  reconnect_delay: flags.reconnectDelay,
+  ctrl_loss_tmo: flags.ctrlLossTmo,
+  fast_io_fail_tmo: flags.fastIoFailTmo ?? flags.fast_io_fail_tmo,
+  dev_loss_tmo: flags.devLossTmo,
+  backoff: flags.backoff,
+});
+
+export const headOptions = (flags: HeadFlags) => ({
+  iopolicy: flags.iopolicy,
+  write_failover: flags.writeFailover,
+  delayed_removal_secs: flags.delayedRemovalSecs,
+});
+
+export const controllerOptions = (flags: ControllerFlags) => ({
+  nr_io_queues: flags.nrIoQueues,
+  queue_size: flags.queueSize,
+  disable_sqflow: flags.disableSqflow,
+  ...recoveryOptions(flags),
+  ...headOptions(flags),
+});
+
+type Identified = Pick<HostFlags, 'hostnqn' | 'hostid'>;
+
 /** Runs `use` with a host, and disconnects whatever happens. */
-export async function withHost<T>(flags: HostFlags, use: (host: NvmeHost) => Promise<T>): Promise<T> {
+export async function withHost<T>(flags: Identified, use: (host: NvmeHost) => Promise<T>): Promise<T> {
   // An identity that has to be made up is kept; one that is given needs no place.
   const given = flags.hostnqn !== undefined || flags.hostid !== undefined;
   const state = given ? undefined : stateFolder(undefined, process.env, process.getuid?.());
@@ -118,14 +232,12 @@ export function withController<T>(
   flags: ConnectFlags,
   use: (connected: Connected) => Promise<T>,
 ): Promise<T> {
+  const [first, ...ways] = waysOf(flags);
   const options: ConnectOptions = {
-    ...hostOptions(flags),
+    ...hostOptions({ ...flags, traddr: first?.traddr ?? '', trsvcid: first?.trsvcid ?? '4420' }),
+    ways,
     subnqn: flags.nqn,
-    nr_io_queues: flags.nrIoQueues,
-    queue_size: flags.queueSize,
-    reconnect_delay: flags.reconnectDelay,
-    ctrl_loss_tmo: flags.ctrlLossTmo,
-    fast_io_fail_tmo: flags.fastIoFailTmo,
+    ...controllerOptions(flags),
   };
   return withHost(flags, async (host) => {
     const subsystem = await host.connect(options);

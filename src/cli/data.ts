@@ -6,7 +6,7 @@ import type { Readable, Writable } from 'node:stream';
 import type { Command } from 'commander';
 import type { NvmeDisk } from '../api/disk.ts';
 import { NvmeError } from '../api/error.ts';
-import { type ConnectFlags, EXAMPLE, addConnectFlags, addNsidFlag, withDisk } from './connection.ts';
+import { type ConnectFlags, EXAMPLE, addDiskFlags, addNsidFlag, withDisk } from './connection.ts';
 import { count } from './flags.ts';
 
 interface Flags extends ConnectFlags {
@@ -130,7 +130,7 @@ async function flush(flags: ConnectFlags & { nsid: number }): Promise<void> {
 }
 
 function addBlockFlags(command: Command, blocks: string): Command {
-  return addNsidFlag(addConnectFlags(command))
+  return addNsidFlag(addDiskFlags(command))
     .option('--slba <block>', 'first block', count(0, Number.MAX_SAFE_INTEGER), 0)
     .option('--blocks <count>', blocks, count(1, Number.MAX_SAFE_INTEGER))
     .option('--data <file>', 'a file instead of standard input or output');
@@ -156,7 +156,7 @@ export function addData(program: Command): void {
         `  nvmetcp write ${EXAMPLE} --data first.img --fua`,
     )
     .action(write);
-  addNsidFlag(addConnectFlags(program.command('flush')))
+  addNsidFlag(addDiskFlags(program.command('flush')))
     .description('Put everything that was written on stable storage.')
     .addHelpText('after', `\nExample:\n  nvmetcp flush ${EXAMPLE}`)
     .action(flush);

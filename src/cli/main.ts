@@ -6,8 +6,9 @@ import { NvmeError } from '../api/error.ts';
 import { addBench } from './bench.ts';
 import { addData } from './data.ts';
 import { addDiscover } from './discover.ts';
+import { addHost } from './host.ts';
+import { addHostd } from './hostd.ts';
 import { addNbd } from './nbd.ts';
-import { addDoctor } from './doctor.ts';
 import { addIdentify } from './identify.ts';
 import { addTarget } from './target.ts';
 import { addTargetd } from './targetd.ts';
@@ -43,12 +44,13 @@ Errors are one line on stderr; NVMETCP_DEBUG=1 adds where they come from.`,
     );
   addTargetd(program);
   addTarget(program);
-  addDoctor(program);
   addDiscover(program);
   addIdentify(program);
   addData(program);
   addBench(program);
   addNbd(program);
+  addHostd(program);
+  addHost(program);
   return program;
 }
 
@@ -63,7 +65,8 @@ function report(command: string, error: unknown): number {
   if (process.env['NVMETCP_DEBUG'] === '1' && error instanceof Error)
     process.stderr.write(`${error.stack ?? ''}\n`);
   // The daemon does nothing before all of its flags and state are known to work.
-  const usage = error instanceof NvmeError && (command === 'targetd' || error.code === 'EINVAL');
+  const usage =
+    error instanceof NvmeError && (command === 'targetd' || command === 'hostd' || error.code === 'EINVAL');
   return usage ? USAGE : 1;
 }
 

@@ -4,7 +4,7 @@ import type { NvmeDisk } from '../api/disk.ts';
 import { NvmeError } from '../api/error.ts';
 import type { NvmeNbd } from '../api/nbd.ts';
 import { formatSize } from '../config/units.ts';
-import { type ConnectFlags, EXAMPLE, addConnectFlags, addNsidFlag, withController } from './connection.ts';
+import { type ConnectFlags, EXAMPLE, addDiskFlags, addNsidFlag, withController } from './connection.ts';
 
 interface Flags extends ConnectFlags {
   readonly nsid: number;
@@ -50,7 +50,7 @@ function banner(disk: NvmeDisk, served: NvmeNbd): string {
 }
 
 export function addNbd(program: Command): void {
-  addNsidFlag(addConnectFlags(program.command('nbd')))
+  addNsidFlag(addDiskFlags(program.command('nbd')))
     .description(
       'Serve a namespace to NBD clients (qemu-img, nbdcopy, nbdinfo, nbdfuse, fio) on a Unix-domain socket,\n' +
         'until SIGINT or SIGTERM. Needs neither root nor a kernel module; a lost path shows as time only.',

@@ -17,14 +17,18 @@ export class ControlError extends NvmeError {
   }
 }
 
+/** Whom a request is for: the daemon of that command, for what is said when it is not there. */
+export type Listening = 'targetd' | 'hostd';
+
 /** One request and its answer. Rejects with an NvmeError: ECONNREFUSED and ENOENT, nobody listens there. */
 export async function request(
   path: string,
   method: string,
   params: object,
   progress: (value: unknown) => void = () => undefined,
+  daemon: Listening = 'targetd',
 ): Promise<unknown> {
-  const transport = await connect(path);
+  const transport = await connect(path, daemon);
   return new Promise((resolve, reject) => {
     const lines = new Lines(4 * MAX_LINE);
     const finish = (settle: () => void): void => {
@@ -54,12 +58,12 @@ export async function request(
   });
 }
 
-async function connect(path: string): Promise<Transport> {
+async function connect(path: string, daemon: Listening): Promise<Transport> {
   let place: SocketPath;
   try {
     place = socketPath(path);
   } catch {
-    throw refusal('ENOENT', nobody(path));
+    throw refusal('ENOENT', nobody(path, daemon));
   }
   const { path: short } = place;
   return new Promise((resolve, reject) => {
@@ -67,11 +71,11 @@ async function connect(path: string): Promise<Transport> {
       place.release();
       if (transport) resolve(transport);
       else if (error?.code === 'ENOENT' || error?.code === 'ECONNREFUSED')
-        reject(refusal(error.code, nobody(path)));
+        reject(refusal(error.code, nobody(path, daemon)));
       else reject(refusal(error?.code ?? 'EIO', (error?.message ?? '').replaceAll(short, path)));
     });
   });
 }
 
-const nobody = (path: string): string =>
-  `no target listens on ${path}; "nvmetcp targetd" starts one, --state and --control say where it is`;
+const nobody = (path: string, daemon: Listening): string =>
+  `no ${daemon === 'hostd' ? 'host daemon' : 'target'} listens on ${path}; "nvmetcp ${daemon}" starts one, --state and --control say where it is`;

@@ -6,6 +6,7 @@ import type { NodeEnv } from '../runtime/node/env.ts';
 import type { Timer } from '../runtime/ports.ts';
 import type { Target } from '../target/target.ts';
 import type { TargetControl } from '../api/target-control.ts';
+import { endByFault } from './fault.ts';
 
 /** For hosts to close their connections once they have every answer. */
 const PATIENCE = 15_000;
@@ -34,7 +35,7 @@ export class Shutdown {
 
   /** Signals, and exceptions that nobody caught, from here on. Ends with the process, or with `atOnce`. */
   watch(): void {
-    const fault = (error: unknown): void => this.#fault(error);
+    const fault = (error: unknown): never => endByFault('targetd', this.#env, error);
     const signal = (name: string): void => this.stop(name);
     for (const name of SIGNALS) process.on(name, signal);
     process.on('uncaughtException', fault);
@@ -94,21 +95,6 @@ export class Shutdown {
   #wait(ms: number, then: () => void): void {
     this.#timer?.cancel();
     this.#timer = this.#env.clock.timer('waits for the end', ms, then);
-  }
-
-  /** Nothing is known to be right any more: not even an orderly stop. What was acknowledged is in the files. */
-  #fault(error: unknown): never {
-    const message = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-    let dump: string;
-    try {
-      dump = `the last events are in ${this.#env.trace.dump(error) ?? 'no file'}`;
-    } catch (failed) {
-      dump = `the last events could not be written: ${String(failed)}`;
-    }
-    process.stderr.write(`nvmetcp targetd: a fault of its own, ${message.split('\n')[0] ?? ''}; ${dump}\n`);
-    if (process.env['NVMETCP_DEBUG'] === '1' && error instanceof Error)
-      process.stderr.write(`${error.stack ?? ''}\n`);
-    process.exit(1);
   }
 
   #log(level: 'info' | 'warn' | 'error', text: string): void {

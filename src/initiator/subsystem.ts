@@ -187,10 +187,9 @@ export class Subsystem {
         this.#tell(path, info);
       }
     }
-    const known = new Set(side.paths.values());
     for (const info of byNsid.values()) this.#offer(side, info);
     this.#offerAgain();
-    side.scanned([...side.paths.values()].some((path) => !known.has(path)));
+    side.scanned();
     side.update();
   }
 
@@ -246,10 +245,7 @@ export class Subsystem {
   #offerAgain(): void {
     for (const side of this.sides.values())
       for (const { info } of [...side.refused.values()])
-        if (!side.paths.has(info.nsid)) {
-          this.#offer(side, info);
-          if (side.paths.has(info.nsid)) side.ana?.read();
-        }
+        if (!side.paths.has(info.nsid)) this.#offer(side, info);
   }
 
   /** Size and write protection follow the path that told them last. */

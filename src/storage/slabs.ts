@@ -16,7 +16,6 @@
 import type { Operation, SlabUser } from './operation.ts';
 import { Fifo } from '../runtime/fifo.ts';
 import { assert, must } from '../runtime/assert.ts';
-import { empty } from '../runtime/empty.ts';
 import { sift } from './sift.ts';
 
 const SMALLEST = 4096;
@@ -160,8 +159,8 @@ export class Slabs {
       if (this.#allocated > this.budget) this.#allocated -= slab.length;
       else this.#free[classOf(slab.length)]!.push(slab);
     }
-    empty(op.slabs);
-    empty(op.parts);
+    op.slabs.length = 0;
+    op.parts.length = 0;
   }
 
   /** Bytes of the slabs that `op` takes. */
@@ -188,7 +187,7 @@ export class Slabs {
 
   #lend(op: Operation): void {
     assert(op.slabs.length === 0, 'what a read was lent is given back before the next');
-    empty(op.parts);
+    op.parts.length = 0;
     const sharer = op.sharer ?? this.#nobody;
     for (let left = op.length; left > 0;) {
       const length = Math.min(left, this.largest);

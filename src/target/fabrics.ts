@@ -136,7 +136,6 @@ function connectAdmin(command: Command, request: ConnectRequest): Controller | C
     host: hostnqn,
     hostid,
     from: connection.from,
-    port: connection.port.id,
     subsystem: subsystem.nqn,
     cntlid,
     kato,

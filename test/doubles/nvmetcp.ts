@@ -8,9 +8,7 @@ import ts from 'typescript';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const built = join(root, '.tap', 'nvmetcp');
-/** What is made, and run as `dist/…`, where `nvme-tcp` is the package itself. */
-const FOLDERS = ['src', 'examples'];
-const CLI = 'src/cli/main.js';
+const script = join(built, 'dist', 'src', 'cli', 'main.js');
 
 const compilerOptions: ts.CompilerOptions = {
   module: ts.ModuleKind.ESNext,
@@ -30,14 +28,13 @@ function put(path: string, text: string): void {
 }
 
 export function build(): void {
-  for (const folder of FOLDERS)
-    for (const name of fs.readdirSync(join(root, folder), { recursive: true }) as string[]) {
-      if (!name.endsWith('.ts')) continue;
-      const from = join(root, folder, name);
-      const to = join(built, 'dist', folder, name.replace(/ts$/, 'js'));
-      if (changed(to) > changed(from)) continue;
-      put(to, ts.transpileModule(fs.readFileSync(from, 'utf8'), { compilerOptions }).outputText);
-    }
+  for (const name of fs.readdirSync(join(root, 'src'), { recursive: true }) as string[]) {
+    if (!name.endsWith('.ts')) continue;
+    const from = join(root, 'src', name);
+    const to = join(built, 'dist', 'src', name.replace(/ts$/, 'js'));
+    if (changed(to) > changed(from)) continue;
+    put(to, ts.transpileModule(fs.readFileSync(from, 'utf8'), { compilerOptions }).outputText);
+  }
   put(join(built, 'package.json'), fs.readFileSync(join(root, 'package.json'), 'utf8'));
 }
 
@@ -56,23 +53,14 @@ export interface Ran {
 function launch(
   args: readonly string[],
   env: Readonly<Record<string, string>>,
-  script = CLI,
 ): ChildProcessWithoutNullStreams {
   const { PATH = '', HOME = '' } = process.env;
-  return spawn(process.execPath, [join(built, 'dist', script), ...args], { env: { PATH, HOME, ...env } });
+  return spawn(process.execPath, [script, ...args], { env: { PATH, HOME, ...env } });
 }
 
 /** Runs a command to its end. */
-export const nvmetcp = (args: readonly string[], options: RunOptions = {}): Promise<Ran> =>
-  run(CLI, args, options);
-
-/** Runs a script, `examples/disk.js`, to its end. */
-export async function run(
-  script: string,
-  args: readonly string[] = [],
-  options: RunOptions = {},
-): Promise<Ran> {
-  const child = launch(args, options.env ?? {}, script);
+export async function nvmetcp(args: readonly string[], options: RunOptions = {}): Promise<Ran> {
+  const child = launch(args, options.env ?? {});
   const chunks: Buffer[] = [];
   let stderr = '';
   child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk));
@@ -84,7 +72,7 @@ export async function run(
   return { code, stdout: Buffer.concat(chunks), stderr };
 }
 
-/** A `nvmetcp targetd` that has said that it is ready. */
+/** A `nvmetcp targetd`, or another daemon, that has said that it is ready. */
 export class Daemon {
   readonly child: ChildProcessWithoutNullStreams;
   stdout = '';
@@ -101,6 +89,12 @@ export class Daemon {
   static async start(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Daemon> {
     const daemon = new Daemon(launch(['targetd', ...args], env));
     await daemon.says(() => daemon.stdout.includes('nvme connect'));
+    return daemon;
+  }
+
+  static async host(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Daemon> {
+    const daemon = new Daemon(launch(['hostd', ...args], env));
+    await daemon.says(() => daemon.stdout.includes('host list'));
     return daemon;
   }
 

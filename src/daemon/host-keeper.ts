@@ -1,0 +1,374 @@
+/**
+ * What keeps a host daemon's controllers: it connects them, remembers those that it was told to connect, and connects
+ * them again after a restart. A controller that is disconnected or given up is forgotten, as in Linux. What discovery
+ * services name is connected by followers; of those only the service is remembered.
+ */
+import { availableParallelism } from 'node:os';
+import { answer, refusal } from '../api/answer.ts';
+import { controllerOptions, discoveryOptions, headOptions, recoveryOptions } from '../api/connect-options.ts';
+import type { DiscoveryRecord } from '../api/discovery.ts';
+import { NvmeError } from '../api/error.ts';
+import { abortError, failureError } from '../api/failure.ts';
+import { type HostParts, type NvmeHost, partsOf } from '../api/host.ts';
+import type { Controller, ControllerOptions } from '../initiator/controller.ts';
+import type { Failure } from '../initiator/failure.ts';
+import { type Destination, Follower } from '../initiator/follow.ts';
+import type { Head } from '../initiator/head.ts';
+import type { HostIdentity } from '../initiator/identity.ts';
+import type { Registry } from '../initiator/registry.ts';
+import type { Subsystem } from '../initiator/subsystem.ts';
+import type { Env } from '../runtime/ports.ts';
+import {
+  type ConnectionEntry,
+  DOCUMENT,
+  EMPTY,
+  type FollowEntry,
+  type HostDocument,
+  hostDocumentText,
+  parseHostDocument,
+} from './host-document.ts';
+
+export interface Connected {
+  readonly controller: Controller;
+  /** It was there before. */
+  readonly already: boolean;
+}
+
+/** What a name of Linux's stands for: a controller `nvme0`, a subsystem `nvme-subsys0`, a head `nvme0n1`. */
+export interface Meant {
+  readonly subsystem: Subsystem | undefined;
+  readonly controllers: readonly Controller[];
+  readonly head: Head | undefined;
+}
+
+export type Settings = Pick<
+  ConnectionEntry,
+  | 'reconnect_delay'
+  | 'ctrl_loss_tmo'
+  | 'fast_io_fail_tmo'
+  | 'dev_loss_tmo'
+  | 'backoff'
+  | 'iopolicy'
+  | 'write_failover'
+  | 'delayed_removal_secs'
+  | 'preferred'
+>;
+
+/** Seconds: what nvme-cli asks of a discovery service that it stays connected to. */
+const FOLLOWED_KATO = 30;
+
+export class HostKeeper {
+  readonly registry: Registry;
+  readonly #env: Env;
+  readonly #host: NvmeHost;
+  readonly #parts: HostParts;
+  /** By the id of the controller. */
+  readonly #connections = new Map<number, ConnectionEntry>();
+  readonly #following = new Map<Follower, FollowEntry>();
+  /** Attempts under way, for those who ask for the same. */
+  readonly #attempts = new Map<Controller, Promise<void>>();
+  #written: { readonly text: string; readonly done: Promise<void> } | undefined = undefined;
+  #stopping = false;
+
+  constructor(env: Env, host: NvmeHost) {
+    this.#env = env;
+    this.#host = host;
+    this.#parts = partsOf(host);
+    this.registry = this.#parts.registry;
+    this.registry.journal.listen(({ kind, id }) => {
+      if (kind === 'controller removed' && !this.#stopping && this.#connections.delete(id)) this.#saveLater();
+    });
+  }
+
+  get document(): HostDocument {
+    return {
+      version: 1,
+      connections: [...this.#connections.values()],
+      following: [...this.#following.values()],
+    };
+  }
+
+  get followers(): readonly Follower[] {
+    return [...this.#following.keys()];
+  }
+
+  identity(): Promise<HostIdentity> {
+    return this.#host.identity();
+  }
+
+  // ---- the document
+
+  /** Connects what was connected before; attempts go on as after a loss. Rejects when the document cannot be used. */
+  async start(): Promise<void> {
+    const text = await answer<string | undefined>((done) => this.#env.store.read(DOCUMENT, done));
+    const { connections, following } = text === undefined ? EMPTY : parseHostDocument(text);
+    // All of it is looked at before anything is connected.
+    const options = await Promise.all(connections.map((entry) => this.#options(entry, true)));
+    for (const entry of following) await this.#followOptions(entry);
+    for (const [i, entry] of connections.entries()) {
+      const { controller, connected } = this.#begin(options[i]!);
+      connected.catch((error: unknown) => this.#log('a connection is not there again', entry, error));
+      if (controller !== undefined) this.#connections.set(controller.id, entry);
+    }
+    for (const entry of following) await this.#startFollowing(entry);
+  }
+
+  /** After it the document on stable storage is what `document` was when this was called. */
+  async #save(): Promise<void> {
+    const text = hostDocumentText(this.document);
+    if (this.#written?.text !== text) {
+      const done = answer<undefined>((written) => this.#env.store.write(DOCUMENT, text, written));
+      this.#written = { text, done };
+      done.catch(() => (this.#written = undefined));
+    }
+    await this.#written.done;
+  }
+
+  #saveLater(): void {
+    this.#save().catch((error: unknown) => this.#log(`${DOCUMENT} cannot be written`, {}, error));
+  }
+
+  #log(what: string, entry: Partial<ConnectionEntry>, error: unknown): void {
+    if (!(error instanceof NvmeError)) throw error;
+    const { traddr, trsvcid, subnqn } = entry;
+    this.#env.trace.event('warn', what, { traddr, trsvcid, subnqn, why: error.message });
+  }
+
+  // ---- connecting
+
+  async #options(entry: ConnectionEntry, keepTrying: boolean): Promise<ControllerOptions> {
+    const identity = await this.#parts.identity(entry);
+    const options = { ...entry, keep_trying: keepTrying };
+    return controllerOptions(options, identity, this.registry.limits, availableParallelism());
+  }
+
+  /** Rejects when nothing is left of the attempt, which then may be made again at once. */
+  #begin(options: ControllerOptions): { controller: Controller | undefined; connected: Promise<void> } {
+    if (this.#stopping) throw refusal('ECANCELED', 'the daemon stops');
+    let controller: Controller | undefined;
+    const connected = new Promise<void>((resolve, reject) => {
+      const done = (reason: Failure | undefined): void => {
+        if (controller !== undefined) this.#attempts.delete(controller);
+        if (reason === undefined) resolve();
+        else reject(failureError(reason));
+      };
+      controller = this.registry.connect(options, done);
+    });
+    if (controller !== undefined) this.#attempts.set(controller, connected);
+    return { controller, connected };
+  }
+
+  /**
+   * Resolves when it is connected and its namespaces are known, and on stable storage that it is wanted; with
+   * `keepTrying` at once. One that goes to the same place is left as it is. Aborted: it is not wanted any more.
+   */
+  async connect(entry: ConnectionEntry, keepTrying: boolean, gone: AbortSignal): Promise<Connected> {
+    const options = await this.#options(entry, keepTrying);
+    const known = entry.duplicate_connect === true ? undefined : this.registry.find(options);
+    if (known !== undefined) {
+      if (!keepTrying) await this.#attempts.get(known);
+      return { controller: known, already: true };
+    }
+    if (gone.aborted) throw abortError(gone, 'connect');
+    const { controller, connected } = this.#begin(options);
+    if (keepTrying)
+      connected.catch((error: unknown) => this.#log('controller is not connected', entry, error));
+    else {
+      const abort = (): void => controller?.disconnect('disconnected', () => undefined);
+      gone.addEventListener('abort', abort, { once: true });
+      try {
+        await connected;
+      } finally {
+        gone.removeEventListener('abort', abort);
+      }
+    }
+    if (controller?.mayReturn !== true) throw refusal('ECONNRESET', 'the connection was lost');
+    this.#connections.set(controller.id, entry);
+    await this.#save();
+    return { controller, already: false };
+  }
+
+  /** Everything that a discovery service and those that it refers to name, once. */
+  async discover(entry: Omit<ConnectionEntry, 'subnqn'>): Promise<ConnectionEntry[]> {
+    const found = new Map<string, ConnectionEntry>();
+    const asked = new Set<string>();
+    const services: { traddr: string; trsvcid?: string }[] = [
+      { traddr: entry.traddr, ...(entry.trsvcid !== undefined && { trsvcid: entry.trsvcid }) },
+    ];
+    for (const service of services) {
+      const key = `${service.traddr} ${service.trsvcid ?? ''}`;
+      if (asked.has(key) || asked.size >= this.registry.limits.discoveryServices) continue;
+      asked.add(key);
+      let records: readonly DiscoveryRecord[];
+      try {
+        ({ records } = await this.#host.discover({ ...entry, ...service }));
+      } catch (error) {
+        // The first one has to answer; of the others the rest is connected all the same.
+        if (asked.size === 1) throw error;
+        this.#log('a discovery service does not answer', service, error);
+        continue;
+      }
+      for (const { subtype, trtype, traddr, trsvcid, subnqn } of records) {
+        if (trtype !== 'tcp') continue;
+        if (subtype === 'nvme subsystem')
+          found.set(`${traddr} ${trsvcid} ${subnqn}`, { ...entry, traddr, trsvcid, subnqn });
+        else if (subtype === 'discovery subsystem referral') services.push({ traddr, trsvcid });
+      }
+    }
+    return [...found.values()];
+  }
+
+  // ---- following
+
+  async #followOptions(entry: FollowEntry): Promise<{ service: ControllerOptions; identity: HostIdentity }> {
+    const identity = await this.#parts.identity(entry);
+    const { keep_alive_tmo = FOLLOWED_KATO } = entry;
+    if (keep_alive_tmo === 0)
+      throw refusal('EINVAL', 'keep_alive_tmo 0: without it a service that is gone would not be noticed');
+    const service = {
+      ...discoveryOptions({ ...entry, keep_alive_tmo }, identity),
+      recovery: recoveryOptions(entry),
+      keepTrying: true,
+    };
+    return { service, identity };
+  }
+
+  /** Stays connected to a discovery service, and connects what it names. False: it does so already. */
+  async follow(entry: FollowEntry): Promise<boolean> {
+    const { service } = await this.#followOptions(entry);
+    for (const follower of this.#following.keys()) {
+      const [first] = follower.describe().services;
+      if (first?.traddr === service.address.host && first.trsvcid === String(service.address.port))
+        return false;
+    }
+    await this.#startFollowing(entry);
+    await this.#save();
+    return true;
+  }
+
+  async #startFollowing(entry: FollowEntry): Promise<void> {
+    const { service, identity } = await this.#followOptions(entry);
+    if (this.#stopping) throw refusal('ECANCELED', 'the daemon stops');
+    const { disconnect_after = -1 } = entry;
+    const follower = new Follower(this.registry, {
+      service,
+      connect: (destination) => this.#destination(entry, service, identity, destination),
+      disconnectAfter: disconnect_after === -1 ? Infinity : disconnect_after * 1000,
+    });
+    this.#following.set(follower, entry);
+    follower.start();
+  }
+
+  #destination(
+    entry: FollowEntry,
+    service: ControllerOptions,
+    identity: HostIdentity,
+    { kind, address, subnqn }: Destination,
+  ): ControllerOptions | undefined {
+    if (kind === 'service') return { ...service, address, subnqn };
+    const options = { ...entry, traddr: address.host, trsvcid: address.port, subnqn, keep_trying: true };
+    try {
+      return controllerOptions(options, identity, this.registry.limits, availableParallelism());
+    } catch (error) {
+      this.#log('what a discovery log names cannot be connected', { traddr: address.host, subnqn }, error);
+      return undefined;
+    }
+  }
+
+  // ---- what is there
+
+  /** Rejects with ENOENT. */
+  meant(name: string): Meant {
+    const wanted = name.replace(/^\/dev\//, '');
+    for (const controller of this.registry.controllers)
+      if (controller.name === wanted)
+        return { subsystem: controller.subsystem, controllers: [controller], head: undefined };
+    for (const subsystem of this.registry.subsystems) {
+      const controllers = [...subsystem.controllers];
+      if (subsystem.name === wanted || (subsystem.nqn === wanted && !subsystem.discovery))
+        return { subsystem, controllers, head: undefined };
+      const head = subsystem.heads.find((each) => each.name === wanted);
+      if (head !== undefined) return { subsystem, controllers, head };
+    }
+    throw refusal('ENOENT', `there is no ${name}; "nvmetcp host list" tells what there is`);
+  }
+
+  head(name: string): Head {
+    const { head } = this.meant(name);
+    if (head === undefined) throw refusal('EINVAL', `${name} is no head; nvme0n1 is the name of one`);
+    return head;
+  }
+
+  // ---- changing it
+
+  /**
+   * From now on, over losses and restarts. Of a controller: how its loss is dealt with; of a subsystem or a head: that
+   * of each controller, and how heads use their paths. Throws EINVAL before anything is changed.
+   */
+  async set({ subsystem, controllers, head }: Meant, settings: Settings): Promise<void> {
+    const recovery = recoveryOptions(settings);
+    const { delayedRemoval, ...heads } = headOptions(settings);
+    if (Object.keys(headOptions(settings)).length > 0 && subsystem === undefined)
+      throw refusal('EAGAIN', 'it has not been connected yet, so that nobody knows its subsystem');
+    if (Object.keys(recovery).length > 0) for (const each of controllers) each.set(recovery);
+    if (Object.keys(heads).length > 0) subsystem?.set(heads);
+    if (delayedRemoval !== undefined)
+      if (head !== undefined) head.setDelayedRemoval(delayedRemoval);
+      else {
+        subsystem?.set({ delayedRemoval });
+        for (const each of [...(subsystem?.heads ?? [])]) each.setDelayedRemoval(delayedRemoval);
+      }
+    const { iopolicy, write_failover, delayed_removal_secs, ...ofController } = settings;
+    const ofSubsystem = {
+      ...(iopolicy !== undefined && { iopolicy }),
+      ...(write_failover !== undefined && { write_failover }),
+      // What is said of one head goes with it.
+      ...(delayed_removal_secs !== undefined && head === undefined && { delayed_removal_secs }),
+    };
+    const named = new Set(controllers);
+    for (const each of new Set([...controllers, ...(subsystem?.controllers ?? [])])) {
+      const entry = this.#connections.get(each.id);
+      if (entry !== undefined)
+        this.#connections.set(each.id, { ...entry, ...ofSubsystem, ...(named.has(each) && ofController) });
+    }
+    await this.#save();
+  }
+
+  /** Resolves when they are gone, within a bound, whatever state they are in. */
+  async disconnect(controllers: readonly Controller[]): Promise<void> {
+    const followers = this.followers.filter((follower) => {
+      const names = new Set(follower.describe().services.map(({ name }) => name));
+      return controllers.some(({ discovery, name }) => discovery && names.has(name));
+    });
+    // Forgotten first: whatever happens meanwhile, what was disconnected does not come back.
+    for (const follower of followers) this.#following.delete(follower);
+    for (const { id } of controllers) this.#connections.delete(id);
+    await Promise.all([
+      this.#save(),
+      ...followers.map((follower) => new Promise<void>((resolve) => follower.stop(resolve))),
+      ...controllers.map(
+        (controller) => new Promise<void>((resolve) => controller.disconnect('disconnected', resolve)),
+      ),
+    ]);
+  }
+
+  /** Followers too. */
+  async disconnectAll(): Promise<number> {
+    const controllers = [...this.registry.controllers];
+    const followers = this.followers;
+    this.#following.clear();
+    const stopped = followers.map((follower) => new Promise<void>((resolve) => follower.stop(resolve)));
+    await Promise.all([...stopped, this.disconnect(controllers)]);
+    return controllers.length;
+  }
+
+  /** The end of the daemon: everything is disconnected, and nothing is forgotten. Resolves within a bound. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    await Promise.all(
+      this.followers.map((follower) => new Promise<void>((resolve) => follower.stop(resolve))),
+    );
+    await this.#host.close();
+    await this.#written?.done.catch(() => undefined);
+  }
+}
