@@ -96,7 +96,7 @@ export class Commands {
   readonly #digests: boolean;
   #next = 0;
 
-  constructor(work: Work, seed: number) {
+  constructor(work: Work, seed: number, namespaces = 1) {
     const { bytes, kind, digests } = work;
     this.#data = new Uint8Array(bytes).fill(7);
     this.#digests = digests;
@@ -111,7 +111,7 @@ export class Commands {
       const sqe = ReadWrite.bytes({
         opc: write ? IoOpcode.Write : IoOpcode.Read,
         cid,
-        nsid: 1,
+        nsid: 1 + (cid % namespaces),
         slba: (place * bytes) / BLOCK,
         nlb: bytes / BLOCK,
         dptr: sgl(write && inCapsule ? SglId.inCapsule : SglId.transport, bytes),

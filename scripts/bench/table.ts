@@ -13,7 +13,7 @@ const HEAD = [
   'ratio',
   'mapped',
   'ratio',
-  'CPU µs/IO target, socket',
+  'CPU µs/IO target, socket, file',
   'p50 / p99 / p99.9 µs',
 ];
 
@@ -23,7 +23,9 @@ const rate = (summary: Summary | undefined): string =>
 function cells({ name, subjects, ratios }: Result): string[] {
   const { target, socket } = subjects;
   const to = (subject: Subject): string => ratios[subject]?.toFixed(2) ?? '';
-  const cpu = [target, socket].map((each) => each?.serverCpu?.toFixed(2) ?? '–').join(', ');
+  const cpu = [target, socket, ...(subjects.file ? [subjects.file] : [])]
+    .map((each) => each?.serverCpu?.toFixed(2) ?? '–')
+    .join(', ');
   const spread = target === undefined ? '' : `${Math.round(target.spread * 50)} %`;
   const times = target === undefined ? '' : [target.p50, target.p99, target.p999].join(' / ');
   return [

@@ -57,4 +57,6 @@ async function main(input: TargetInput): Promise<void> {
     places[store] = await serve(store, await open(path));
   say(places);
 }
+// A profile is written by a process that ends by itself.
+process.once('SIGINT', () => process.exit(0));
 await main(JSON.parse(process.argv[2]!) as TargetInput);

@@ -19,8 +19,6 @@ import type { Namespace } from '../target/namespace.ts';
 import type { Port } from '../target/port.ts';
 import type { Subsystem } from '../target/subsystem.ts';
 import type { Target } from '../target/target.ts';
-import { refusal } from './answer.ts';
-import { giveUp } from './exported-file.ts';
 import { type Preparation, type Problem, asNvmeError } from './prepare.ts';
 
 /** How long a change waits for the last operations of what it removed. The files close later, then. */
@@ -164,15 +162,8 @@ export class Commit {
     const nguid = nguidBytes(entry);
     const facts = this.#preparation.facts.get(uuid);
     const options = { nsid, uuid, nguid, blockSize, readOnly, anagrpid, shared, hosts, facts };
-    try {
-      const namespace = this.#target.addNamespace(subsystem, file, options);
-      if (!enabled) this.#disable(namespace);
-    } catch (error) {
-      // What an earlier run has left about it cannot be understood: better not exported than without its reservation.
-      if (!(error instanceof RangeError)) throw error;
-      await giveUp({ file, created: false, fileId: '' });
-      this.#preparation.left.set(keyOf(change), { change, error: refusal('EBADMSG', error.message, error) });
-    }
+    const namespace = this.#target.addNamespace(subsystem, file, options);
+    if (!enabled) this.#disable(namespace);
   }
 
   /** The file is another namespace's until this one's last operation; it was ours all the time, so it should open. */

@@ -88,7 +88,8 @@ export interface RecoveryOptions {
 
 const LARGEST_KATO = 0xffffffff;
 
-function whole(name: string, value: number, min: number, max: number): number {
+/** Throws NvmeError, code EINVAL. */
+export function whole(name: string, value: number, min: number, max: number): number {
   if (!Number.isInteger(value) || value < min || value > max)
     throw invalid(`${name} ${value} is not a whole number from ${min} to ${max}`);
   return value;

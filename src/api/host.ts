@@ -14,6 +14,7 @@ import { nodeEnv } from '../runtime/node/env.ts';
 import type { Logger } from '../runtime/node/trace.ts';
 import type { Env } from '../runtime/ports.ts';
 import { answer } from './answer.ts';
+import { type ChangesOptions, HostChanges } from './changes.ts';
 import {
   type AddressOptions,
   type ConnectOptions,
@@ -24,6 +25,7 @@ import { discoveryRecord, type DiscoveryRecord } from './discovery.ts';
 import { NvmeError } from './error.ts';
 import { abortError, failureError, invalid } from './failure.ts';
 import { NvmeDisk, headOf } from './disk.ts';
+import { type FollowOptions, NvmeFollowing } from './following.ts';
 import { NvmeSubsystem } from './host-subsystem.ts';
 import { type NbdOptions, NvmeNbd } from './nbd.ts';
 
@@ -73,8 +75,12 @@ export class NvmeHost {
   /** Attempts under way, so that a second one to the same place joins the first. */
   readonly #connecting = new Map<Controller, Promise<NvmeSubsystem>>();
   readonly #served = new Set<NvmeNbd>();
+  readonly #following = new Set<NvmeFollowing>();
+  readonly #changes = new Set<HostChanges>();
   #identity: Promise<IdentitySources> | undefined = undefined;
   #closed: Promise<void> | undefined = undefined;
+  /** Closed, and nothing happens any more. */
+  #ended = false;
 
   /** Made by `createHost`. */
   constructor(env: Env, options: HostOptions) {
@@ -157,6 +163,29 @@ export class NvmeHost {
   }
 
   /**
+   * Stays connected to a discovery service and connects what its log names, now and whenever that changes; so with the
+   * services that it refers to. Resolves at once: what cannot be reached is tried again. Rejects with EINVAL.
+   */
+  async follow(options: FollowOptions): Promise<NvmeFollowing> {
+    const identity = await this.#resolve(options);
+    this.#checkOpen();
+    return new NvmeFollowing(this.#registry, options, identity, this.#following);
+  }
+
+  /**
+   * What happens to controllers, subsystems, disks, paths and ports, from this call on:
+   *
+   *     for await (const change of host.changes({ signal })) console.log(change.kind, change.name);
+   *
+   * It is over when the host is closed, with `break`, or with the signal, which throws ABORT_ERR. Throws EINVAL.
+   */
+  changes(options: ChangesOptions = {}): HostChanges {
+    const changes = new HostChanges(this.#registry.journal, options, this.#changes);
+    if (this.#ended) changes.end();
+    return changes;
+  }
+
+  /**
    * Serves disks to NBD clients (qemu-img, nbdcopy, nbdinfo, nbdfuse, fio) on a Unix-domain socket. It goes with the
    * host, or by its own `close`.
    */
@@ -177,8 +206,11 @@ export class NvmeHost {
   }
 
   async #close(): Promise<void> {
+    await Promise.all([...this.#following].map((following) => following.stop()));
     await Promise.all([...this.#served].map((served) => served.close()));
     await new Promise<void>((resolve) => this.#registry.stop(resolve));
+    this.#ended = true;
+    for (const changes of [...this.#changes]) changes.end();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

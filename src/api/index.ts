@@ -8,6 +8,14 @@ export type {
   RecoveryOptions,
   WayOptions,
 } from './connect-options.ts';
+export {
+  HostChanges,
+  type ChangesOptions,
+  type EventsDropped,
+  type HostChange,
+  type HostEvent,
+} from './changes.ts';
+export { NvmeFollowing, type FollowOptions, type FollowedOptions, type FollowedPlace } from './following.ts';
 export type { DiscoveryRecord } from './discovery.ts';
 export {
   NvmeDisk,

@@ -19,7 +19,8 @@ import { type Change, groupsOf, keyOf } from '../config/plan.ts';
 import { ConfigError } from '../config/problem.ts';
 import { formatSize } from '../config/units.ts';
 import { must } from '../runtime/assert.ts';
-import type { NamespaceFacts } from '../target/facts.ts';
+import { type NamespaceFacts, factsDocument } from '../target/facts.ts';
+import { checkFacts } from '../target/namespace.ts';
 import type { Port } from '../target/port.ts';
 import type { Target } from '../target/target.ts';
 import { answer, refusal } from './answer.ts';
@@ -163,8 +164,16 @@ export class Preparation {
     this.files.set(keyOf(change), await this.open(entry));
   }
 
-  #loadFacts({ uuid }: NamespaceEntry): Promise<NamespaceFacts> {
-    return answer<NamespaceFacts>((done) => this.#target.facts.load(uuid, done));
+  /** What an earlier run has learned about it: better not exported than without its reservation. */
+  async #loadFacts({ uuid }: NamespaceEntry): Promise<NamespaceFacts> {
+    const facts = await answer<NamespaceFacts>((done) => this.#target.facts.load(uuid, done));
+    try {
+      checkFacts(facts);
+      return facts;
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      throw refusal('EBADMSG', `${factsDocument(uuid)}: ${error.message}`, error);
+    }
   }
 
   /** The file of the entry, and no other. */

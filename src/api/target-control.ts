@@ -8,7 +8,7 @@ import type { NodeEnv } from '../runtime/node/env.ts';
 import type { Timer } from '../runtime/ports.ts';
 import { consistencyProblem } from '../config/consistency.ts';
 import { EMPTY, type TargetDocument } from '../config/document.ts';
-import { type Change, diff, keyOf } from '../config/plan.ts';
+import { type Change, describeChange, diff, keyOf } from '../config/plan.ts';
 import type { Target } from '../target/target.ts';
 import { refusal } from './answer.ts';
 import { Commit } from './commit.ts';
@@ -49,6 +49,7 @@ export class TargetControl {
   #pending = new Map<string, Problem>();
   #last: Promise<unknown> = Promise.resolve();
   #retry: Timer | undefined = undefined;
+  #started = false;
   #stopped = false;
 
   constructor(env: NodeEnv, target: Target, state: TargetState) {
@@ -112,7 +113,11 @@ export class TargetControl {
     await new Commit(env, target, preparation, wanted).run(plan);
     this.#running = withoutPending(wanted, preparation.left);
     this.#settlePending(preparation.left, new Set(plan.map(keyOf)));
-    return plan.filter((change) => !preparation.left.has(keyOf(change)));
+    const made = plan.filter((change) => !preparation.left.has(keyOf(change)));
+    // What it begins with is said by whoever starts it.
+    if (this.#started) for (const change of made) env.trace.event('info', describeChange(change), {});
+    this.#started = true;
+    return made;
   }
 
   async #edited(edit: WantedEdit): Promise<Wanted> {

@@ -49,7 +49,7 @@ export async function assemble(options: TargetPartsOptions): Promise<TargetParts
   if (store) await lockFolder(folder ?? '', store);
   try {
     const state = await TargetState.load(env, folder);
-    const target = makeTarget(env, limits);
+    const target = makeTarget(env, limits, state.discoveryNqn);
     return { env, target, control: new TargetControl(env, target, state) };
   } catch (error) {
     await unlockFolder(env);
@@ -57,9 +57,9 @@ export async function assemble(options: TargetPartsOptions): Promise<TargetParts
   }
 }
 
-function makeTarget(env: NodeEnv, limits: Partial<Limits> | undefined): Target {
+function makeTarget(env: NodeEnv, limits: Partial<Limits> | undefined, discoveryNqn: string): Target {
   try {
-    return new Target(env, limits);
+    return new Target(env, limits, { discoveryNqn });
   } catch (error) {
     if (error instanceof RangeError) throw refusal('EINVAL', error.message, error);
     throw error;

@@ -36,6 +36,9 @@ export function randomUuid(random: Random): string {
 
 export const randomSerial = (random: Random): string => hex(random.bytes(SERIAL_LENGTH / 2));
 
+/** The name of the target's discovery subsystem: made up once, whatever becomes of the subsystems. */
+const DISCOVERY_DOCUMENT = 'discovery.json';
+
 const hex = (bytes: Uint8Array): string =>
   Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 
@@ -44,6 +47,9 @@ export class TargetState {
   readonly isNew: boolean;
   /** Where the document is, for messages. */
   readonly place: string;
+  /** The discovery subsystem's own name; hosts find the same one after a restart. */
+  readonly discoveryNqn: string;
+  #discoveryWritten: boolean;
   readonly #env: Pick<Env, 'store'>;
   #document: TargetDocument;
   #written: string | undefined;
@@ -53,21 +59,25 @@ export class TargetState {
     place: string,
     document: TargetDocument,
     written: string | undefined,
+    discovery: { readonly nqn: string; readonly written: boolean },
   ) {
     this.#env = env;
     this.place = place;
     this.#document = document;
     this.#written = written;
     this.isNew = written === undefined;
+    this.discoveryNqn = discovery.nqn;
+    this.#discoveryWritten = discovery.written;
   }
 
   /** Reads the document, or takes an empty one. `folder`: the store's. Rejects with EINVAL when it is not one. */
-  static async load(env: Pick<Env, 'store'>, folder: string | undefined): Promise<TargetState> {
+  static async load(env: Pick<Env, 'store' | 'random'>, folder: string | undefined): Promise<TargetState> {
     const place = folder === undefined ? DOCUMENT_NAME : `${folder}/${DOCUMENT_NAME}`;
     const text = await answer<string | undefined>((done) => env.store.read(DOCUMENT_NAME, done));
-    if (text === undefined) return new TargetState(env, place, EMPTY, undefined);
+    const discovery = await readDiscovery(env, place.slice(0, -DOCUMENT_NAME.length));
+    if (text === undefined) return new TargetState(env, place, EMPTY, undefined, discovery);
     try {
-      return new TargetState(env, place, parseDocument(text), text);
+      return new TargetState(env, place, parseDocument(text), text, discovery);
     } catch (thrown) {
       const error = asNvmeError(thrown);
       throw error ? refusal(error.code, `${place}: ${error.message}`, error.cause) : thrown;
@@ -80,6 +90,11 @@ export class TargetState {
 
   /** Writes nothing when the same is written already. */
   async replace(document: TargetDocument): Promise<void> {
+    if (!this.#discoveryWritten) {
+      const nqn = `${JSON.stringify({ version: 1, nqn: this.discoveryNqn }, undefined, 2)}\n`;
+      await answer<undefined>((done) => this.#env.store.write(DISCOVERY_DOCUMENT, nqn, done));
+      this.#discoveryWritten = true;
+    }
     const text = formatDocument(document);
     if (text !== this.#written) {
       await answer<undefined>((done) => this.#env.store.write(DOCUMENT_NAME, text, done));
@@ -87,6 +102,27 @@ export class TargetState {
     }
     this.#document = document;
   }
+}
+
+async function readDiscovery(
+  { store, random }: Pick<Env, 'store' | 'random'>,
+  folder: string,
+): Promise<{ nqn: string; written: boolean }> {
+  const text = await answer<string | undefined>((done) => store.read(DISCOVERY_DOCUMENT, done));
+  if (text === undefined) return { nqn: UUID_NQN_PREFIX + randomUuid(random), written: false };
+  let found: unknown;
+  try {
+    found = JSON.parse(text);
+  } catch {
+    found = undefined;
+  }
+  const nqn = typeof found === 'object' && found && 'nqn' in found ? found.nqn : undefined;
+  const problem = typeof nqn === 'string' ? nqnProblem(nqn) : 'is missing';
+  if (typeof nqn === 'string' && problem === undefined) return { nqn, written: true };
+  throw refusal(
+    'EINVAL',
+    `${folder}${DISCOVERY_DOCUMENT}: "nqn" ${problem}; without the file a new name is made up`,
+  );
 }
 
 /**

@@ -106,6 +106,10 @@ export class NvmeTarget {
     return this.#closed;
   }
 
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
   async #close(): Promise<void> {
     const { target, env, control } = this.#parts;
     const stopped = new Promise<void>((resolve) => target.stop(resolve));

@@ -9,6 +9,7 @@ import { addDiscover } from './discover.ts';
 import { addHost } from './host.ts';
 import { addHostd } from './hostd.ts';
 import { addNbd } from './nbd.ts';
+import { addDoctor } from './doctor.ts';
 import { addIdentify } from './identify.ts';
 import { addTarget } from './target.ts';
 import { addTargetd } from './targetd.ts';
@@ -44,6 +45,7 @@ Errors are one line on stderr; NVMETCP_DEBUG=1 adds where they come from.`,
     );
   addTargetd(program);
   addTarget(program);
+  addDoctor(program);
   addDiscover(program);
   addIdentify(program);
   addData(program);

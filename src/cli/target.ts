@@ -38,6 +38,27 @@ const oneOf =
     throw new InvalidArgumentError(`Allowed choices are ${choices.join(', ')}.`);
   };
 
+/** For arguments, whose parsers commander does not guard. */
+const given =
+  <T>(what: string, parse: (text: string) => T) =>
+  (value: string): T => {
+    try {
+      return parse(value);
+    } catch (error) {
+      if (!(error instanceof InvalidArgumentError)) throw error;
+      throw new NvmeError(`${what} ${JSON.stringify(value)}: ${error.message}`, { code: 'EINVAL' });
+    }
+  };
+const argument = {
+  nsid: given('NSID', nsid),
+  cntlid: given('CNTLID', cntlid),
+  group: given('ANA group', group),
+  size: given('size', size),
+  state: given('ANA state', oneOf(ANA_STATES)),
+  level: given('log level', oneOf(LOG_LEVELS)),
+  onOff: given('argument', oneOf(['on', 'off'])),
+};
+
 const NQN = 'nqn.2024-01.org.example:disk';
 
 async function ask(
@@ -67,8 +88,19 @@ export function addTarget(program: Command): void {
     .command('target')
     .summary('look at and change a target that runs')
     .description(
-      'Look at and change a target that runs. Every change is checked as a whole before anything is touched, is live at\n' +
-        'once, and is kept over restarts; hosts of what did not change see nothing.',
+      'Look at and change a target that runs. Every change is checked as a whole before anything is touched, is live ' +
+        'at once, and is kept over restarts; hosts of what did not change see nothing.',
+    )
+    .addHelpText(
+      'after',
+      `
+Examples:
+  nvmetcp target show
+  nvmetcp target add namespace disk2.img --size 10G
+  nvmetcp target add port 10.0.1.1:4420
+  nvmetcp target drain 1 --timeout 2m
+  nvmetcp target plan config.json && nvmetcp target apply config.json
+"nvmetcp target VERB --help" tells more. Exit codes: 0 done, 1 refused or failed, 2 wrong flags or values.`,
     );
   const noun = new Map<string, Command>();
   for (const [verb, what] of [
@@ -170,7 +202,7 @@ function addSubsystemVerbs(command: Make, inSubsystem: Named): void {
       'allow-any-host off',
     ),
   ).action(async (value: string, flags: Flags) => {
-    const allow = oneOf(['on', 'off'])(value) === 'on';
+    const allow = argument.onOff(value) === 'on';
     printChanges(flags, await ask(flags, 'allow-any-host', { subsystem: flags.nqn, allow }));
   });
 }
@@ -235,7 +267,7 @@ function addNamespaceVerbs(command: Make, inSubsystem: Named): void {
   ];
   for (const [spec, method, description, example] of simple)
     inSubsystem(command(`${spec} <nsid>`, description, example)).action(async (id: string, flags: Flags) => {
-      printChanges(flags, await ask(flags, method, { subsystem: flags.nqn, nsid: nsid(id) }));
+      printChanges(flags, await ask(flags, method, { subsystem: flags.nqn, nsid: argument.nsid(id) }));
     });
   inSubsystem(
     command(
@@ -246,14 +278,14 @@ function addNamespaceVerbs(command: Make, inSubsystem: Named): void {
   ).action(async (id: string, bytes: string | undefined, flags: Flags) => {
     const params = {
       subsystem: flags.nqn,
-      nsid: nsid(id),
-      size: bytes === undefined ? undefined : size(bytes),
+      nsid: argument.nsid(id),
+      size: bytes === undefined ? undefined : argument.size(bytes),
     };
     print(flags, await ask(flags, 'resize-namespace', params), (made) => `${String(made['size'])} bytes`);
   });
   inSubsystem(command('move <nsid> <group>', 'Put a namespace into another ANA group.', 'move 1 2')).action(
     async (id: string, grpid: string, flags: Flags) => {
-      const params = { subsystem: flags.nqn, nsid: nsid(id), anagrpid: group(grpid) };
+      const params = { subsystem: flags.nqn, nsid: argument.nsid(id), anagrpid: argument.group(grpid) };
       printChanges(flags, await ask(flags, 'move-namespace', params));
     },
   );
@@ -264,7 +296,11 @@ function addNamespaceVerbs(command: Make, inSubsystem: Named): void {
       'mask 1 nqn.…',
     ),
   ).action(async (id: string, hosts: string[], flags: Flags) => {
-    const params = { subsystem: flags.nqn, nsid: nsid(id), hosts: hosts.length === 0 ? null : hosts };
+    const params = {
+      subsystem: flags.nqn,
+      nsid: argument.nsid(id),
+      hosts: hosts.length === 0 ? null : hosts,
+    };
     printChanges(flags, await ask(flags, 'mask-namespace', params));
   });
   for (const verb of ['attach', 'detach'] as const)
@@ -275,7 +311,7 @@ function addNamespaceVerbs(command: Make, inSubsystem: Named): void {
         `${verb} 1 3`,
       ),
     ).action(async (id: string, controller: string, flags: Flags) => {
-      const params = { subsystem: flags.nqn, nsid: nsid(id), cntlid: cntlid(controller) };
+      const params = { subsystem: flags.nqn, nsid: argument.nsid(id), cntlid: argument.cntlid(controller) };
       print(flags, await ask(flags, `${verb}-namespace`, params), () => `${verb}ed`);
     });
 }
@@ -333,7 +369,7 @@ function addPortVerbs(command: Make): void {
   )
     .option('--group <grpid>', 'of this group (default: of all)', group)
     .action(async (port: string, state: string, flags: Flags) => {
-      const params = { port, state: oneOf(ANA_STATES)(state), anagrpid: flags['group'] };
+      const params = { port, state: argument.state(state), anagrpid: flags['group'] };
       printChanges(flags, await ask(flags, 'set-ana', params));
     });
   command(
@@ -374,7 +410,7 @@ function addWholeVerbs(command: Make, inSubsystem: Named): void {
   inSubsystem(command('kick <cntlid>', 'End one controller; its host may come back.', 'kick 3'))
     .option('--abrupt', 'reset its connections instead of finishing what is under way')
     .action(async (id: string, flags: Flags) => {
-      const params = { subsystem: flags.nqn, cntlid: cntlid(id), abrupt: flags['abrupt'] };
+      const params = { subsystem: flags.nqn, cntlid: argument.cntlid(id), abrupt: flags['abrupt'] };
       print(flags, await ask(flags, 'kick', params), ({ host }) => `${String(host)} is disconnected`);
     });
   command(
@@ -382,7 +418,7 @@ function addWholeVerbs(command: Make, inSubsystem: Named): void {
     `What the daemon logs from now on: ${LOG_LEVELS.join(', ')}.`,
     'log-level debug',
   ).action(async (level: string, flags: Flags) => {
-    print(flags, await ask(flags, 'log-level', { level: oneOf(LOG_LEVELS)(level) }), () => `logs ${level}`);
+    print(flags, await ask(flags, 'log-level', { level: argument.level(level) }), () => `logs ${level}`);
   });
   command(
     'plan <file>',

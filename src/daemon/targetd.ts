@@ -17,7 +17,6 @@ import {
 } from '../api/target-parts.ts';
 import { NvmeError } from '../api/error.ts';
 import type { NamespaceRequest } from '../config/request.ts';
-import { describeChange } from '../config/plan.ts';
 import { join } from 'node:path';
 import { banner, reachable } from './banner.ts';
 import { SOCKET_NAME } from './control-protocol.ts';
@@ -63,8 +62,11 @@ export interface RunningTargetd {
 /** Runs until a signal comes. The result is the exit code; rejects with an NvmeError when it cannot start. */
 export async function targetd(options: TargetdOptions): Promise<number> {
   const write = (line: string): void => void process.stderr.write(line);
+  let reload = (): void => undefined;
+  // While it starts there is nothing to do: what it is about to be is in the file.
+  process.on('SIGHUP', () => reload());
   const running = await startTargetd(options, write, (shutdown) => shutdown.watch());
-  process.on('SIGHUP', () => void running.reload());
+  reload = () => void running.reload();
   process.stdout.write(running.hello);
   return running.finished;
 }
@@ -123,7 +125,6 @@ async function reload(parts: TargetParts, config: string | undefined): Promise<v
   try {
     const plan = await applyFile(parts, config, false);
     trace.event('info', `${config}: applied, changes: ${plan.length}`, {});
-    for (const change of plan) trace.event('info', describeChange(change), {});
     warnOfOpenDoors(parts);
   } catch (error) {
     if (!(error instanceof NvmeError)) throw error;

@@ -16,6 +16,7 @@ import {
   decodeAnaLog,
 } from '../nvme/ana-log.ts';
 import { DecodeError } from '../nvme/decode-error.ts';
+import { assert } from '../runtime/assert.ts';
 import type { Clock, Level, Timer } from '../runtime/ports.ts';
 import type { NamespaceInfo } from './namespace.ts';
 
@@ -163,6 +164,7 @@ export class Ana {
   }
 
   #apply(log: AnaLog): void {
+    assert(this.#owner.live, `${this.#owner.name}: an ANA log is applied only when it is live (QUIESCE.11)`);
     const groups = new Map(log.groups.map((group) => [group.agid, group]));
     const homes = new Map<number, number>();
     for (const { agid, nsids } of log.groups) for (const nsid of nsids) homes.set(nsid, agid);

@@ -64,14 +64,15 @@ export class ControllerPaths {
     this.ana?.live();
   }
 
-  /** They were looked at. A group that came with a namespace is not in the log that we have. */
-  scanned(): void {
+  /**
+   * They were looked at. `more`: namespaces came, and what the log that we have says of their groups is old, if it says
+   * anything: nobody is told of changes to a group that he has no namespace of.
+   */
+  scanned(more: boolean): void {
     this.#follow();
     this.#lookedAt = true;
-    const { ana } = this;
-    if (ana === undefined) return;
-    ana.watch();
-    if ([...this.paths.values()].some(({ info }) => ana.state(info) === undefined)) ana.read();
+    this.ana?.watch();
+    if (more) this.ana?.read();
   }
 
   /** The log is not what it was. True: it is read. */

@@ -96,7 +96,11 @@ export class Path implements Candidate {
 
   /** Classifies it anew. */
   look(): void {
+    const before = this.classified.is;
     this.classified = classify(this.facts);
+    const { is, why } = this.classified;
+    if (is !== before)
+      this.head.subsystem.registry.journal.record('path changed', this.name, this.id, `${is}: ${why}`);
   }
 
   /** Hands the request to a queue, in one step (QUIESCE.1). */

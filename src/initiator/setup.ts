@@ -4,7 +4,7 @@
  */
 import { type Value, viewOf } from '../layout/struct.ts';
 import { CNTLID_DYNAMIC, ConnectResponse } from '../nvme/fabrics.ts';
-import { FeatureId, NumberOfQueues } from '../nvme/features.ts';
+import { FeatureId, HostBehaviorData, NumberOfQueues } from '../nvme/features.ts';
 import { Cns, ControllerType, Csi, IdController } from '../nvme/identify.ts';
 import { NvmIdController } from '../nvme/identify-namespace.ts';
 import { LogId } from '../nvme/logs.ts';
@@ -52,6 +52,7 @@ const PERSISTENT: readonly Step[] = [...COMMON, (setup) => setup.configureEvents
 const IO: readonly Step[] = [
   ...COMMON,
   (setup) => setup.readNvmLimits(),
+  (setup) => setup.enableRetryDelays(),
   (setup) => setup.readAnaLog(),
   (setup) => setup.setQueueCount(),
   (setup) => setup.openIoQueues(),
@@ -356,6 +357,23 @@ export class Setup {
         if (id.dmsl !== 0) controller.maxDeallocate = Number(id.dmsl);
         this.#go();
       },
+      true,
+    );
+  }
+
+  /** ACRE: without it a controller may not ask for a delay before a command is repeated (CRD). */
+  enableRetryDelays(): void {
+    if ((this.#controller.identified?.crdt1 ?? 0) === 0) {
+      this.#go();
+      return;
+    }
+    this.#send(
+      'Set Features, Host Behavior Support',
+      (request) => {
+        commands.setFeatures(request, FeatureId.HostBehavior, 0);
+        request.add('out', HostBehaviorData.bytes({ acre: 1 }));
+      },
+      () => this.#go(),
       true,
     );
   }

@@ -187,9 +187,10 @@ export class Subsystem {
         this.#tell(path, info);
       }
     }
+    const known = new Set(side.paths.values());
     for (const info of byNsid.values()) this.#offer(side, info);
     this.#offerAgain();
-    side.scanned();
+    side.scanned([...side.paths.values()].some((path) => !known.has(path)));
     side.update();
   }
 
@@ -245,7 +246,10 @@ export class Subsystem {
   #offerAgain(): void {
     for (const side of this.sides.values())
       for (const { info } of [...side.refused.values()])
-        if (!side.paths.has(info.nsid)) this.#offer(side, info);
+        if (!side.paths.has(info.nsid)) {
+          this.#offer(side, info);
+          if (side.paths.has(info.nsid)) side.ana?.read();
+        }
   }
 
   /** Size and write protection follow the path that told them last. */

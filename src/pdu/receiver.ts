@@ -21,6 +21,8 @@ export interface PduHandler {
 const MAX_TERM_DATA = 128;
 const LONGEST = 24 + MAX_TERM_DATA;
 const DIGEST = 4;
+/** Bytes of a chunk with more than a few headers. */
+const MANY = 256;
 
 export class Receiver {
   readonly #peer: Role;
@@ -78,10 +80,15 @@ export class Receiver {
   push(chunk: Uint8Array): void {
     let at = 0;
     const length = chunk.length;
+    // A view costs as much as it saves for a few headers.
+    const words = length >= MANY ? new DataView(chunk.buffer, chunk.byteOffset, length) : undefined;
     while (at < length && !this.stopped) {
       if (this.#have < this.#want) {
         const take = Math.min(this.#want - this.#have, length - at);
-        for (let i = 0; i < take; i++) this.#scratch[this.#have + i] = chunk[at + i]!;
+        let i = 0;
+        if (words !== undefined)
+          for (; i + 4 <= take; i += 4) this.header.setUint32(this.#have + i, words.getUint32(at + i));
+        for (; i < take; i++) this.#scratch[this.#have + i] = chunk[at + i]!;
         this.#have += take;
         at += take;
         if (this.#have < this.#want) return;

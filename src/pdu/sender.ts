@@ -86,7 +86,6 @@ export class Sender {
     const pdo = framed ? Math.ceil(headerEnd / this.alignment) * this.alignment : 0;
     const digestData = framed && this.dataDigest;
     const view = this.view;
-    this.#slab.fill(0, at, at + info.hlen);
     view.setUint8(at, type);
     view.setUint8(at + 1, flags | (digestHeader ? Flag.hdgst : 0) | (digestData ? Flag.ddgst : 0));
     view.setUint8(at + 2, info.hlen);
@@ -110,10 +109,8 @@ export class Sender {
       this.view.setUint32(to, this.#crc32c(this.#slab.subarray(this.#at, to), 0), true);
       to += DIGEST;
     }
-    if (this.#padding > 0) {
-      this.#slab.fill(0, to, to + this.#padding);
-      to += this.#padding;
-    }
+    // A slab is used once, and is all zeroes until then.
+    to += this.#padding;
     this.#end = to;
     if (this.#data > 0) {
       this.#cut();

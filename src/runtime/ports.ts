@@ -149,6 +149,11 @@ export interface FileSystem {
   open(path: string, options: OpenOptions, done: (error: IoError | undefined, file?: FileIo) => void): void;
   /** A file that lives in memory and goes with its last close; sparse. */
   memory(size: number): FileIo;
+  /**
+   * What waits for the disks, in the whole system, and from where on the system begins to write it out by itself; bytes.
+   * Undefined: nobody can tell.
+   */
+  dirty?(): { readonly bytes: number; readonly limit: number } | undefined;
 }
 
 /**
@@ -185,6 +190,10 @@ export interface FileIo {
   readNow(offset: number, into: Uint8Array): number;
   /** Reads until `into` is full or the file ends. */
   read(offset: number, into: Uint8Array, done: (error: IoError | undefined, bytes: number) => void): void;
+  /**
+   * As `write`, but over when it returns; whoever calls it waits. `later`: it cannot be done like that, use `write`.
+   */
+  writeNow(offset: number, parts: readonly Uint8Array[]): IoError | 'later' | undefined;
   /** Writes all of the parts, one after the other from `offset`, or fails. Not durable before `sync`. */
   write(offset: number, parts: readonly Uint8Array[], done: IoDone): void;
   /** fdatasync: everything whose write completed before this call is on stable storage. */

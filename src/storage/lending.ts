@@ -19,6 +19,7 @@ import type { Clock, FileMap, Timer } from '../runtime/ports.ts';
 import type { Operation } from './operation.ts';
 import { Resident } from './resident.ts';
 import { assert } from '../runtime/assert.ts';
+import { empty } from '../runtime/empty.ts';
 
 const CELL = 65_536;
 /** A power of two. */
@@ -112,7 +113,7 @@ export class Lending {
     if (this.#bytes + length > this.#limits.most || !borrower.mayBorrow(length)) return false;
     this.#wantLook();
     if (this.#resident !== undefined && !this.#resident.has(offset, length)) return false;
-    op.parts.length = 0;
+    empty(op.parts);
     if (!this.#map.slice(offset, length, op.parts)) return false;
     op.lent = true;
     op.lentFrom = offset;
@@ -136,7 +137,7 @@ export class Lending {
     if (op.lentAfter !== undefined) op.lentAfter.lentBefore = op.lentBefore;
     op.lentBefore = op.lentAfter = undefined;
     op.lent = false;
-    op.parts.length = 0;
+    empty(op.parts);
     this.#count--;
     this.#bytes -= op.lentTo - op.lentFrom;
     if (op.lentWaiters.length > 0)
@@ -145,9 +146,14 @@ export class Lending {
     if (this.#draining && this.#count === 0) this.#user.drained();
   }
 
+  /** Whether something of what `op` is to change may be lent. */
+  mayHave(op: Operation): boolean {
+    return this.#count > 0 && this.#mayOverlap(op);
+  }
+
   /** Whether some of what `op` is to change is lent; if so, `lentBack(op)` follows. `op` keeps its range meanwhile. */
   isInTheWay(op: Operation): boolean {
-    if (this.#count === 0 || !this.#mayOverlap(op)) return false;
+    if (!this.mayHave(op)) return false;
     const [from, to] = [op.offset, op.offset + op.length];
     for (let lent = this.#first; lent !== undefined; lent = lent.lentAfter) {
       if (lent.lentFrom >= to || from >= lent.lentTo) continue;
@@ -172,6 +178,11 @@ export class Lending {
         const left = lent.lentWaiters.filter((op) => !ops.has(op));
         lent.lentWaiters.splice(0, Infinity, ...left);
       }
+  }
+
+  /** As far as is known. */
+  isInMemory(offset: number, length: number): boolean {
+    return this.#resident === undefined || this.#resident.has(offset, length);
   }
 
   /** A copy of the range was read, or it was written: it is in memory now. */

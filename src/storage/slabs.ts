@@ -16,6 +16,7 @@
 import type { Operation, SlabUser } from './operation.ts';
 import { Fifo } from '../runtime/fifo.ts';
 import { assert, must } from '../runtime/assert.ts';
+import { empty } from '../runtime/empty.ts';
 import { sift } from './sift.ts';
 
 const SMALLEST = 4096;
@@ -159,8 +160,8 @@ export class Slabs {
       if (this.#allocated > this.budget) this.#allocated -= slab.length;
       else this.#free[classOf(slab.length)]!.push(slab);
     }
-    op.slabs.length = 0;
-    op.parts.length = 0;
+    empty(op.slabs);
+    empty(op.parts);
   }
 
   /** Bytes of the slabs that `op` takes. */
@@ -187,7 +188,7 @@ export class Slabs {
 
   #lend(op: Operation): void {
     assert(op.slabs.length === 0, 'what a read was lent is given back before the next');
-    op.parts.length = 0;
+    empty(op.parts);
     const sharer = op.sharer ?? this.#nobody;
     for (let left = op.length; left > 0;) {
       const length = Math.min(left, this.largest);

@@ -21,6 +21,9 @@ import { Lending, type LendingLimits } from './lending.ts';
 import { assert } from '../runtime/assert.ts';
 import { machine } from '../runtime/machine.ts';
 import { sift } from './sift.ts';
+import type { Turn } from './turn.ts';
+import { WritePolicy } from './write-policy.ts';
+import { Writer } from './writer.ts';
 
 const STATES = {
   online: ['failed', 'closing'],
@@ -37,6 +40,10 @@ export interface VolumeOptions {
   readonly readOnly: boolean;
   /** Shared by all volumes. */
   readonly slabs: Slabs;
+  /** Shared by all volumes; writes go together until it ends. */
+  readonly turn?: Turn | undefined;
+  /** Shared by all volumes. Undefined: its own, which knows nothing of the system. */
+  readonly writes?: WritePolicy | undefined;
   /** Undefined: reads are copied, always. */
   readonly lending?: LendingLimits | undefined;
 }
@@ -66,6 +73,7 @@ export class Volume {
   readonly #flush: FlushEpochs;
   readonly #eraser: Eraser;
   readonly #copier: Copier;
+  readonly #writer: Writer;
   readonly #lending: Lending | undefined;
   readonly #ready = new Fifo<Operation>();
   #size = 0;
@@ -86,6 +94,7 @@ export class Volume {
     this.#flush = new FlushEpochs(file, this);
     this.#eraser = new Eraser(file, this);
     this.#copier = new Copier(file, options.slabs, this);
+    this.#writer = new Writer(env.clock, file, options.writes ?? new WritePolicy(), options.turn, this);
     const map = options.lending && file.map();
     this.#lending = map && new Lending(env.clock, map, options.lending, this);
     this.#size = this.#wholeBlocks();
@@ -154,12 +163,24 @@ export class Volume {
       return;
     }
     this.#inFlight++;
-    if (this.state.is('closing', 'closed')) this.#finish(op, REFUSED.ESHUTDOWN);
+    const state = this.state.now;
+    if (state === 'closing' || state === 'closed') this.#finish(op, REFUSED.ESHUTDOWN);
     else if (op.kind === 'flush') this.#start(op);
     else if (op.kind === 'copy') this.#submitCopy(op);
     // A read that nothing stands in the way of is often over before it could stand in anybody's way.
     else if (op.kind === 'read' && !op.hold && this.#ranges.isClear(op)) this.#start(op);
+    else if (op.kind === 'write' && this.#writtenNow(op)) return;
     else if (this.#ranges.add(op)) this.#start(op);
+  }
+
+  /** A write that is alone is often over before anybody else could come: then it needs no range. */
+  #writtenNow(op: Operation): boolean {
+    if (op.hold || op.fua || this.#ranges.count > 0 || this.#lending?.mayHave(op) === true) return false;
+    if (this.#refusal(op) !== undefined) return false;
+    const error = this.#writer.now(op);
+    if (error === 'later') return false;
+    this.#finish(op, error);
+    return true;
   }
 
   /**
@@ -169,6 +190,7 @@ export class Volume {
   #submitCopy(op: Operation): void {
     assert(op.guards.length === 0 && !op.hold, 'a copy begins without ranges, and keeps none');
     op.ungranted = 1;
+    op.copied = 0;
     for (const { offset, length } of op.sources) {
       assert(
         offset + length <= op.offset || offset >= op.offset + op.length,
@@ -321,6 +343,16 @@ export class Volume {
     this.#finish(op, error);
   }
 
+  /** Writer. */
+  isInMemory(offset: number, length: number): boolean {
+    return this.#lending?.isInMemory(offset, length) ?? false;
+  }
+
+  /** Writer. */
+  written(op: Operation, error: IoError | undefined): void {
+    this.#written(op, error);
+  }
+
   /** Copier. */
   copied(op: Operation, error: IoError | undefined): void {
     this.#written(op, error);
@@ -340,7 +372,7 @@ export class Volume {
     else if (this.#lending?.isInTheWay(op) === true) op.stage = 'lent';
     else {
       op.stage = 'file';
-      if (op.kind === 'write') this.#file.write(op.offset, op.parts, (error) => this.#written(op, error));
+      if (op.kind === 'write') this.#writer.write(op);
       else if (op.kind === 'copy') this.#copier.run(op);
       else this.#eraser.run(op);
     }
@@ -460,11 +492,12 @@ export class Volume {
     if (this.#settling) return;
     this.#settling = true;
     for (let op = this.#ready.shift(); op; op = this.#ready.shift())
-      if (op.guardOf || op.kind === 'copy') this.#granted(op);
+      // A copy that has all of its ranges waited for what was lent.
+      if (op.guardOf || (op.kind === 'copy' && op.ungranted > 0)) this.#granted(op);
       else this.#start(op);
     this.#settling = false;
 
-    if (!this.state.is('closing') || this.#inFlight > 0 || this.#fileClosing) return;
+    if (this.#inFlight > 0 || this.state.now !== 'closing' || this.#fileClosing) return;
     if (this.#lending?.drain() === false) return;
     this.#fileClosing = true;
     this.#lending?.close();

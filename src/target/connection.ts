@@ -130,6 +130,8 @@ export class Connection implements PduHandler, TransportEvents, Borrower {
   data(chunk: Uint8Array): void {
     this.received += chunk.length;
     if (!this.#taking) return;
+    const { turn } = this.target;
+    turn.begin();
     this.sender.hold = true;
     try {
       this.receiver.push(chunk);
@@ -137,6 +139,7 @@ export class Connection implements PduHandler, TransportEvents, Borrower {
       if (!(fault instanceof ProtocolFault)) throw fault;
       this.#fault(fault);
     } finally {
+      turn.end();
       this.sender.hold = false;
     }
     this.#watchPdu();

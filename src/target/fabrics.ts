@@ -136,6 +136,7 @@ function connectAdmin(command: Command, request: ConnectRequest): Controller | C
     host: hostnqn,
     hostid,
     from: connection.from,
+    port: connection.port.id,
     subsystem: subsystem.nqn,
     cntlid,
     kato,

@@ -12,6 +12,7 @@ import { DNR, Status } from '../nvme/status.ts';
 import type { Attachment } from './attachment.ts';
 import type { NamespaceFacts } from './facts.ts';
 import { reservationPlace } from './reservation-place.ts';
+import { fromFacts } from './reservation-facts.ts';
 import { Reservations } from './reservations.ts';
 import type { Subsystem } from './subsystem.ts';
 import { protectionOf } from './write-protect.ts';
@@ -273,6 +274,13 @@ function addTo(sum: VolumeCounters, counters: VolumeCounters): void {
   sum.bytesRead += counters.bytesRead;
   sum.bytesWritten += counters.bytesWritten;
   sum.errors += counters.errors;
+}
+
+/** Throws RangeError when a namespace could not begin with these facts: for those who want to know before they make one. */
+export function checkFacts({ owner, writeProtect, reservation }: NamespaceFacts): void {
+  ownerOf(owner);
+  protectionOf(writeProtect);
+  fromFacts(reservation);
 }
 
 function ownerOf(value: unknown): Owner | undefined {

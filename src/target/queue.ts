@@ -9,6 +9,7 @@ import { FABRICS_OPCODE } from '../nvme/opcode.ts';
 import { DPTR, PSDT_SGL, PSDT_SGL_METADATA, ReadWrite, Sgl, SglId, SqeHead } from '../nvme/sqe.ts';
 import { DNR, Status } from '../nvme/status.ts';
 import { assert } from '../runtime/assert.ts';
+import { empty } from '../runtime/empty.ts';
 import { ADMIN } from './admin.ts';
 import { Command } from './command.ts';
 import type { Connection } from './connection.ts';
@@ -331,10 +332,8 @@ export class Queue implements Waiter {
   complete(command: Command, given: number): void {
     // What was stopped half-way says why.
     const status = given === Status.AbortRequested && command.problem !== 0 ? command.problem : given;
-    assert(
-      command.phase !== 'free' && command.phase !== 'sending',
-      `command ${command.cid} of queue ${this.qid} completed twice`,
-    );
+    if (command.phase === 'free' || command.phase === 'sending')
+      assert(false, `command ${command.cid} of queue ${this.qid} completed twice`);
     if (command.phase === 'executing') {
       this.executing--;
       if (command.counted) this.#readBytes -= command.length;
@@ -413,7 +412,7 @@ export class Queue implements Waiter {
 
   #release(command: Command): void {
     command.phase = 'free';
-    command.op.parts.length = 0;
+    empty(command.op.parts);
     command.reply = undefined;
     command.attachment = undefined;
     command.namespace = undefined;
@@ -438,7 +437,12 @@ export class Queue implements Waiter {
       if (command.phase === 'free' || command.phase === 'sending') continue;
       if (command.phase !== 'executing' || command.parked) this.#abandon(command);
     }
-    for (const command of this.#cancelAll(this.#slots)) this.#abandon(command);
+    for (const command of this.#cancelAll(this.#slots)) {
+      const { pair } = command;
+      this.#abandon(command);
+      // The operation of the first is the second's too, once the write has begun.
+      if (pair !== undefined) this.#abandon(pair.second);
+    }
   }
 
   /**

@@ -6,6 +6,8 @@ import { hex } from '../layout/field.ts';
 import type { AnaState } from '../nvme/ana-log.ts';
 import type { Address, Env, FileIo, IoDone, IoError, Timer } from '../runtime/ports.ts';
 import { Slabs } from '../storage/slabs.ts';
+import { Turn } from '../storage/turn.ts';
+import { WritePolicy } from '../storage/write-policy.ts';
 import { Volume } from '../storage/volume.ts';
 import { Atomicity } from './atomicity.ts';
 import { Budget } from './budget.ts';
@@ -46,6 +48,10 @@ export class Target {
   readonly writeBudget: Budget;
   /** Buffers of reads. */
   readonly slabs: Slabs;
+  /** Which writes are done at once. */
+  readonly writes: WritePolicy;
+  /** What a connection's chunk causes. */
+  readonly turn = new Turn();
   readonly facts: FactsStore;
   /** By NQN. */
   readonly subsystems = new Map<string, Subsystem>();
@@ -80,6 +86,7 @@ export class Target {
     this.capsuleBudget = new Budget(this.limits.capsuleBudget);
     this.writeBudget = new Budget(this.limits.writeBudget);
     this.slabs = new Slabs({ budget: this.limits.readBudget });
+    this.writes = new WritePolicy(() => env.files.dirty?.());
     this.facts = new FactsStore(env.store);
     const nqn = options.discoveryNqn ?? DISCOVERY_NQN;
     const nqnWrong = nqnProblem(nqn);
@@ -180,7 +187,8 @@ export class Target {
   #volume(file: FileIo, { blockSize, readOnly }: { blockSize: number; readOnly: boolean }): Volume {
     const { lendAtOnce, lendBudget, lendTimeout } = this.limits;
     const lending = lendAtOnce > 0 ? { most: lendBudget, wait: lendTimeout } : undefined;
-    return new Volume(this.env, file, { blockSize, readOnly, slabs: this.slabs, lending });
+    const { slabs, turn, writes } = this;
+    return new Volume(this.env, file, { blockSize, readOnly, slabs, turn, writes, lending });
   }
 
   #checkNamespace(subsystem: Subsystem, options: NamespaceOptions): void {

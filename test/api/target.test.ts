@@ -50,11 +50,18 @@ t.test('LIFE.10 with a state folder identities are constant, without one they ar
   const seen = [];
   for (let i = 0; i < 2; i++) {
     const target = await createTarget({ listen: LISTEN, state, serial: 'S1', namespaces });
-    seen.push({ nqn: target.nqn, uuid: target.namespaces[0]?.uuid });
+    const discovery = fs.readFileSync(join(state, 'discovery.json'), 'utf8');
+    seen.push({ nqn: target.nqn, uuid: target.namespaces[0]?.uuid, discovery });
     await t.rejects(createTarget({ listen: LISTEN, state }), { code: 'EBUSY' }, 'the folder is locked');
     await target.close();
   }
   t.same(seen[0], seen[1]);
+  fs.writeFileSync(join(state, 'discovery.json'), '{"version":1}');
+  await t.rejects(createTarget({ listen: LISTEN, state }), {
+    code: 'EINVAL',
+    message: /discovery.json: "nqn" is missing/,
+  });
+  fs.rmSync(join(state, 'discovery.json'));
   await t.rejects(createTarget({ listen: LISTEN, state, serial: 'S2' }), {
     code: 'EINVAL',
     message: /its serial is S1, not S2/,

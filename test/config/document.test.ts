@@ -349,6 +349,63 @@ t.test('what is wrong with a configuration is said by its path: a row each', (t)
   t.end();
 });
 
+t.test('whatever a configuration file is, it is read or refused by a ConfigError of one line', (t) => {
+  const keys = fc.constantFrom(
+    ...[
+      'hosts',
+      'subsystems',
+      'ports',
+      'nqn',
+      'attr',
+      'namespaces',
+      'device',
+      'path',
+      'addr',
+      'traddr',
+      'ana',
+    ],
+    ...[
+      'ana_groups',
+      'referrals',
+      'passthru',
+      'dhchap',
+      'grpid',
+      'nsid',
+      'memory',
+      'enable',
+      'param',
+      'mdts',
+    ],
+  );
+  const { value } = fc.letrec((tie) => ({
+    value: fc.oneof(
+      { depthSize: 'medium' },
+      fc.constantFrom(null, true, 0, 1, '1', -1, 1e99, '', '/a', NQN, UUID, 'tcp', 'x\n\u0000', '__proto__'),
+      fc.array(tie('value'), { maxLength: 3 }),
+      fc.dictionary(keys, tie('value'), { maxKeys: 5 }),
+    ),
+  }));
+  const file = fc.oneof(
+    value,
+    fc.record({
+      subsystems: fc.array(fc.dictionary(keys, value)),
+      ports: fc.array(fc.dictionary(keys, value)),
+    }),
+  );
+  fc.assert(
+    fc.property(file, (one) => {
+      try {
+        readConfig(JSON.stringify(one));
+        return true;
+      } catch (error) {
+        return error instanceof ConfigError && !error.message.includes('\n');
+      }
+    }),
+    { numRuns: 2000 },
+  );
+  t.end();
+});
+
 t.test('a file that is written and applied again changes nothing', (t) => {
   fc.assert(
     fc.property(document, (value) => {

@@ -385,6 +385,36 @@ t.test('drain: a host with nowhere to go keeps the port as it was; force does no
   t.match(await world.ask('enable-port', { port: 1 }), { changes: [/\+ port 1/] });
 });
 
+t.test('drain: hosts move to their other path, the port is disabled, and no I/O fails', async (t) => {
+  const world = new World(t);
+  await world.start();
+  await world.ask('add-port', { address: '127.0.0.1:0', id: 2 });
+  const host = createHost({ hostnqn: HOST });
+  t.teardown(() => host.close());
+  const shown = await world.show();
+  const at = (id: number) => ({ traddr: '127.0.0.1', trsvcid: portOf(shown, id), subnqn: A });
+  const disk = (await host.connect(at(1))).head(1);
+  await host.connect(at(2));
+  let going = true;
+  const writer = async (block: number): Promise<number> => {
+    let writes = 0;
+    for (; going; writes++) await disk.write(block, new Uint8Array(512).fill(writes));
+    return writes;
+  };
+  const writers = [0, 1, 2, 3].map(writer);
+  t.match(await world.ask('drain-port', { port: 1, timeout: 30 }), { cut: [] });
+  t.match((await world.show()).ports, [
+    { id: 1, state: 'disabled' },
+    { id: 2, state: 'listening' },
+  ]);
+  t.match((await world.show()).subsystems[0]?.controllers, [{ host: HOST, portid: 2 }]);
+  await disk.write(9, new Uint8Array(512));
+  going = false;
+  for (const writes of await Promise.all(writers)) t.ok(writes > 0);
+  await world.ask('enable-port', { port: 1 });
+  t.match((await world.show()).ports, [{ id: 1, state: 'listening', ana: [] }, { id: 2 }]);
+});
+
 t.test('what is no request is answered, and ends nothing but itself', async (t) => {
   const world = new World(t);
   await world.start();

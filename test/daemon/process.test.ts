@@ -6,6 +6,9 @@ import { once } from 'node:events';
 import t from 'tap';
 import { createHost } from '../../src/api/host.ts';
 import { NvmeError } from '../../src/api/error.ts';
+import { parseDocument } from '../../src/config/schema.ts';
+import { request } from '../../src/daemon/control-client.ts';
+import type { TargetShown } from '../../src/daemon/show.ts';
 import { Daemon, build, nvmetcp } from '../doubles/nvmetcp.ts';
 
 const MiB = 1024 * 1024;
@@ -64,7 +67,13 @@ t.test('SIGTERM with writes under way: what was acknowledged is in the file', as
     hostnqn: 'nqn.2014-08.org.nvmexpress:uuid:11111111-2222-4333-8444-555555555555',
   });
   t.teardown(() => host.close());
-  const subsystem = await host.connect({ traddr: '127.0.0.1', trsvcid: daemon.port, subnqn: daemon.nqn });
+  // Without waiting for the target to come back.
+  const subsystem = await host.connect({
+    traddr: '127.0.0.1',
+    trsvcid: daemon.port,
+    subnqn: daemon.nqn,
+    ctrl_loss_tmo: 0,
+  });
   const disk = subsystem.head(1);
   const acknowledged = new Uint32Array(disk.blocks);
   let total = 0;
@@ -171,3 +180,52 @@ t.test('DISK.5 a file that is exported cannot be exported again, whatever its na
   t.match(await nvmetcp(args), { code: 2, stderr: /link: is in use by another process/ });
   t.equal(await daemon.ends('SIGTERM'), 0);
 });
+
+t.test(
+  'DISK.3 kill -9 in the middle of changes: what was acknowledged is there, nothing is half done',
+  async (t) => {
+    const folder = t.testdir();
+    const state = join(folder, 'state');
+    const main = 'nqn.2024-01.test:main';
+    const kept = () => parseDocument(fs.readFileSync(join(state, 'target.json'), 'utf8')).subsystems;
+    let count = 0;
+    for (let round = 0; round < 6; round++) {
+      const daemon = await Daemon.start(['--state', state, '--nqn', main, ...LISTEN, '--mem', '1M']);
+      const socket = join(state, 'target.sock');
+      const shown = (await request(socket, 'show', {})) as TargetShown;
+      const before = kept();
+      t.same(
+        shown.subsystems.map(({ nqn, namespaces }) => [nqn, namespaces.length]),
+        before.map(({ nqn, namespaces }) => [nqn, namespaces.length + (nqn === main ? 1 : 0)]),
+        'it comes back as it is written',
+      );
+      const asked = new Map<string, object>();
+      const acknowledged: string[] = [];
+      const enough = 1 + Math.floor(Math.random() * 10);
+      await Promise.all(
+        Array.from({ length: 12 }, async (_, i) => {
+          const remove = i % 3 === 2 ? before[1 + i]?.nqn : undefined;
+          const nqn = remove ?? `nqn.2024-01.test:${++count}`;
+          asked.set(nqn, { remove });
+          try {
+            if (remove === undefined) {
+              await request(socket, 'add-subsystem', { nqn });
+              await request(socket, 'add-namespace', { subsystem: nqn, file: join(folder, nqn), size: '1M' });
+            } else await request(socket, 'remove-subsystem', { nqn });
+            acknowledged.push(nqn);
+            if (acknowledged.length === enough) daemon.child.kill('SIGKILL');
+          } catch (error) {
+            t.match(error, { code: 'ECONNRESET' }, 'whether it was done nobody knows');
+          }
+        }),
+      );
+      t.equal(await daemon.ends('SIGKILL'), 'SIGKILL');
+      const after = new Map(kept().map((subsystem) => [subsystem.nqn, subsystem]));
+      for (const nqn of acknowledged)
+        if (before.some((each) => each.nqn === nqn)) t.notOk(after.has(nqn), 'what was removed is gone');
+        else t.match(after.get(nqn)?.namespaces, [{ nsid: 1, path: join(folder, nqn), fileId: /./ }]);
+      for (const subsystem of before)
+        if (!asked.has(subsystem.nqn)) t.same(after.get(subsystem.nqn), subsystem);
+    }
+  },
+);

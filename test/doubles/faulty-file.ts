@@ -29,6 +29,8 @@ function apply(to: SparseBytes, change: Change): void {
 export class FaultyFile implements FileIo {
   /** Whether it can be mapped, in pages of 512 bytes; whether windows are left; which pages `resident` finds. */
   mappable = false;
+  /** Whether a write may be done at once. */
+  atOnce = false;
   windows = true;
   inMemory: (page: number) => boolean = () => true;
   readonly id = 'faulty';
@@ -99,6 +101,19 @@ export class FaultyFile implements FileIo {
       const bytes = error ? 0 : this.seen.read(offset, short > 0 ? into.subarray(0, -short) : into);
       done(error, bytes);
     });
+  }
+
+  writeNow(offset: number, parts: readonly Uint8Array[]): IoError | 'later' | undefined {
+    if (!this.atOnce) return 'later';
+    const length = parts.reduce((sum, part) => sum + part.length, 0);
+    const error = this.#failures.get('write')?.shift();
+    this.log.push(`write now ${offset}+${length} ${error?.code ?? 'ok'}`);
+    let at = offset;
+    for (const part of error ? [] : parts) {
+      this.#change({ offset: at, length: part.length, bytes: part.slice() });
+      at += part.length;
+    }
+    return error;
   }
 
   write(offset: number, parts: readonly Uint8Array[], done: IoDone): void {

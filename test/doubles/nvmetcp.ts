@@ -8,7 +8,9 @@ import ts from 'typescript';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const built = join(root, '.tap', 'nvmetcp');
-const script = join(built, 'dist', 'src', 'cli', 'main.js');
+/** What is made, and run as `dist/…`, where `nvme-tcp` is the package itself. */
+const FOLDERS = ['src', 'examples'];
+const CLI = 'src/cli/main.js';
 
 const compilerOptions: ts.CompilerOptions = {
   module: ts.ModuleKind.ESNext,
@@ -28,13 +30,14 @@ function put(path: string, text: string): void {
 }
 
 export function build(): void {
-  for (const name of fs.readdirSync(join(root, 'src'), { recursive: true }) as string[]) {
-    if (!name.endsWith('.ts')) continue;
-    const from = join(root, 'src', name);
-    const to = join(built, 'dist', 'src', name.replace(/ts$/, 'js'));
-    if (changed(to) > changed(from)) continue;
-    put(to, ts.transpileModule(fs.readFileSync(from, 'utf8'), { compilerOptions }).outputText);
-  }
+  for (const folder of FOLDERS)
+    for (const name of fs.readdirSync(join(root, folder), { recursive: true }) as string[]) {
+      if (!name.endsWith('.ts')) continue;
+      const from = join(root, folder, name);
+      const to = join(built, 'dist', folder, name.replace(/ts$/, 'js'));
+      if (changed(to) > changed(from)) continue;
+      put(to, ts.transpileModule(fs.readFileSync(from, 'utf8'), { compilerOptions }).outputText);
+    }
   put(join(built, 'package.json'), fs.readFileSync(join(root, 'package.json'), 'utf8'));
 }
 
@@ -53,14 +56,23 @@ export interface Ran {
 function launch(
   args: readonly string[],
   env: Readonly<Record<string, string>>,
+  script = CLI,
 ): ChildProcessWithoutNullStreams {
   const { PATH = '', HOME = '' } = process.env;
-  return spawn(process.execPath, [script, ...args], { env: { PATH, HOME, ...env } });
+  return spawn(process.execPath, [join(built, 'dist', script), ...args], { env: { PATH, HOME, ...env } });
 }
 
 /** Runs a command to its end. */
-export async function nvmetcp(args: readonly string[], options: RunOptions = {}): Promise<Ran> {
-  const child = launch(args, options.env ?? {});
+export const nvmetcp = (args: readonly string[], options: RunOptions = {}): Promise<Ran> =>
+  run(CLI, args, options);
+
+/** Runs a script, `examples/disk.js`, to its end. */
+export async function run(
+  script: string,
+  args: readonly string[] = [],
+  options: RunOptions = {},
+): Promise<Ran> {
+  const child = launch(args, options.env ?? {}, script);
   const chunks: Buffer[] = [];
   let stderr = '';
   child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk));

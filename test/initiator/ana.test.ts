@@ -248,6 +248,21 @@ t.test('a controller that never has a log to believe has no usable path; others 
   t.end();
 });
 
+t.test('a namespace that comes is in a state that nobody told: the log is read again', (t) => {
+  const m = new Multipath({ sides: 1, ana: [Optimized] });
+  const { subsystem } = m.head;
+  m.a.setAna(Inaccessible);
+  const [namespace] = m.a.fake.namespaces;
+  m.a.fake.namespaces = [];
+  m.a.rescan();
+  m.a.setAna(Optimized, false);
+  m.a.fake.namespaces = [namespace!];
+  m.a.rescan();
+  t.equal(subsystem.heads[0]?.paths[0]?.is, 'optimized');
+  t.strictSame(m.stop(), []);
+  t.end();
+});
+
 const CAPABILITIES = { anagrpmax: 128, nanagrpid: 128, nn: 1024, mnan: 1024, anatt: 10 };
 const capabilities: [Partial<typeof CAPABILITIES>, number | RegExp][] = [
   [{}, 16 + 128 * 32 + 1024 * 4],

@@ -540,6 +540,7 @@ t.test('DNR ends it; other statuses are repeated a few times, after the delay th
     m.a.refuse(status);
     m.world.settle();
   };
+  t.ok(m.a.fake.log.includes('q0 Set Features 22'), 'ACRE: the controller may ask for delays');
   m.a.holding = true;
   const final = m.world.write(m.head, 0, block(1));
   m.world.settle();

@@ -68,7 +68,7 @@ export class Client {
     }
     const namespace = this.#random.pick(this.world.namespaces);
     const head = this.host.head(namespace.plan.nqn, namespace.plan.nsid);
-    if (head === undefined || head.paths.length === 0 || head.blocks === 0) {
+    if (head === undefined || head.blocks === 0) {
       if (++this.#misses % PATIENCE === 0) this.#left--;
       this.#later(50_000);
       return;

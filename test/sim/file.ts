@@ -1,4 +1,5 @@
 /** One open file on a simulated disk, for one process. */
+import { concat } from '../../src/layout/bytes.ts';
 import { assert } from '../../src/runtime/assert.ts';
 import type { FileIo, FileMap, IoDone, IoError } from '../../src/runtime/ports.ts';
 import type { MachineClock } from './clock.ts';
@@ -50,18 +51,21 @@ export class SimFile implements FileIo {
     });
   }
 
+  writeNow(offset: number, parts: readonly Uint8Array[]): IoError | 'later' | undefined {
+    const { disk } = this;
+    if (!disk.random.oneIn(2)) return 'later';
+    const bytes = concat(parts);
+    const access = disk.begin(new Access(offset, bytes.length, () => bytes));
+    disk.startChange(access);
+    const code = disk.strikes('write EIO') ? 'EIO' : disk.strikes('write ENOSPC') ? 'ENOSPC' : undefined;
+    disk.endChange(access, code === undefined ? 'whole' : 'half');
+    return code === undefined ? undefined : injected('write', code);
+  }
+
   /** The parts are looked at early and late: whoever changes them before the answer is found out. */
   write(offset: number, parts: readonly Uint8Array[], done: IoDone): void {
     const length = parts.reduce((sum, part) => sum + part.length, 0);
-    this.#change('write', offset, length, done, () => {
-      const bytes = new Uint8Array(length);
-      let at = 0;
-      for (const part of parts) {
-        bytes.set(part, at);
-        at += part.length;
-      }
-      return bytes;
-    });
+    this.#change('write', offset, length, done, () => concat(parts));
   }
 
   punch(offset: number, length: number, done: IoDone): void {

@@ -7,6 +7,7 @@ import type { Head } from '../../src/initiator/head.ts';
 import type { Limits } from '../../src/initiator/limits.ts';
 import type { Recovery } from '../../src/initiator/recovery.ts';
 import { Registry } from '../../src/initiator/registry.ts';
+import type { HeadSettings } from '../../src/initiator/subsystem.ts';
 import { isDnr } from '../../src/nvme/status.ts';
 import { crc32c } from '../../src/runtime/crc32c.ts';
 import { MachineClock } from './clock.ts';
@@ -37,6 +38,7 @@ export interface HostOptions {
   readonly look: number;
   readonly limits: Partial<Limits>;
   readonly recovery: Partial<Recovery>;
+  readonly heads: Partial<HeadSettings>;
   readonly keepTrying: boolean;
 }
 
@@ -89,7 +91,7 @@ export class HostMachine {
   }
 
   #connect(way: Way): void {
-    const { kato, headerDigest, dataDigest, recovery, keepTrying } = this.options;
+    const { kato, headerDigest, dataDigest, recovery, heads, keepTrying } = this.options;
     const number = this.name.slice(1).padStart(12, '0');
     const options: ControllerOptions = {
       address: { host: way.address, port: TCP_PORT },
@@ -104,6 +106,7 @@ export class HostMachine {
       dataDigest,
       disableSqFlow: way.disableSqFlow,
       recovery,
+      heads,
       keepTrying,
     };
     way.connected = false;

@@ -39,13 +39,15 @@ export async function hunt(
     await mutate(mutation, root, folder);
     const load = (path: string): Promise<unknown> => import(pathToFileURL(join(folder, path)).href);
     const { simulate } = (await load('test/sim/simulation.js')) as Simulator;
-    const { swarm } = (await load('test/sim/plan.js')) as { swarm: (seed: number) => Plan };
+    const { swarm } = (await load('test/sim/plan.js')) as {
+      swarm: (seed: number, plan?: Partial<Plan>) => Plan;
+    };
     const start = performance.now();
     const spent = (): number => (performance.now() - start) / 1000;
     let runs = 0;
     for (let seed = first; spent() < seconds; seed++) {
       runs++;
-      const { failure } = simulate(swarm(seed));
+      const { failure } = simulate(swarm(seed, mutation.plan));
       if (failure !== undefined) return { mutation, seed, rule: failure.rule, runs, seconds: spent() };
     }
     return { mutation, seed: undefined, rule: '', runs, seconds: spent() };

@@ -2,9 +2,14 @@
  * Defects that real systems had, put back into the code under test one at a time. A simulator that does not find them
  * finds nothing.
  */
+import type { Plan } from './plan.ts';
+import { STALE_WRITES } from './scenarios.ts';
+
 export interface Mutation {
   /** The historical defect. */
   readonly name: string;
+  /** What simulations must be about to show it; default: whatever the swarm draws. */
+  readonly plan?: Partial<Plan>;
   readonly edits: readonly {
     readonly file: string;
     /** Exact text, once in the file. */
@@ -29,7 +34,100 @@ const FREE_AT_ONCE = {
     this.#finish(slot);`,
 };
 
+const HEAD = 'src/initiator/head.ts';
+const TRAFFIC = 'src/initiator/traffic.ts';
+
 export const MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'the requeue list is kicked before the path is visible (QUIESCE.3)',
+    edits: [
+      {
+        file: HEAD,
+        from: `    this.#candidates = this.#choose();
+    this.traffic.kick();
+  }`,
+        to: `    this.traffic.kick();
+    this.#candidates = this.#choose();
+  }`,
+      },
+    ],
+  },
+  {
+    name: 'setting a path live waits for those who wait for a path (QUIESCE.2)',
+    edits: [
+      {
+        file: HEAD,
+        from: 'for (const path of this.paths) path.look();\n    this.#settle();',
+        to: `for (const path of this.paths) path.look();
+    if (this.outlook === 'requeue' && this.traffic.inFlight > 0) return;
+    this.#settle();`,
+      },
+    ],
+  },
+  {
+    name: 'what a reset froze stays frozen when the first attempt to connect again fails (QUIESCE.4)',
+    edits: [
+      {
+        file: 'src/initiator/controller-paths.ts',
+        from: 'this.#lookedAt = true;',
+        to: 'this.#lookedAt = this.controller.attempts <= 1;',
+      },
+    ],
+  },
+  {
+    name: 'an I/O that waits is forgotten when the path that comes back refuses it (QUIESCE.3)',
+    edits: [
+      {
+        file: TRAFFIC,
+        from: `      if (path === 'requeue') {
+        this.#requeued.add(io);`,
+        to: `      if (path === 'requeue') {
+        if (!io.sent) this.#requeued.add(io);`,
+      },
+    ],
+  },
+  {
+    name: 'an ANA log is applied before the controller is live (QUIESCE.11)',
+    edits: [
+      {
+        file: 'src/initiator/ana.ts',
+        from: `    if (this.#owner.live) this.#apply(log);
+    else this.#early = log;`,
+        to: '    this.#apply(log);',
+      },
+    ],
+  },
+  {
+    name: 'the removal timer ignores a path that has returned (HEAD.4)',
+    edits: [
+      {
+        file: HEAD,
+        from: `        this.state.after('delayed removal', this.#delayedRemoval * 1000, () => {`,
+        to: `        this.env.clock.timer('delayed removal', this.#delayedRemoval * 1000, () => {
+          this.remove('no path came in time');`,
+      },
+    ],
+  },
+  {
+    name: 'I/O that waits for a head that is removed is not ended (HEAD.5)',
+    edits: [{ file: HEAD, from: 'this.traffic.stop();', to: '' }],
+  },
+  {
+    name: 'a write that may have left is repeated at once under safe (GHOST.2)',
+    plan: STALE_WRITES,
+    edits: [
+      {
+        file: 'src/initiator/failover.ts',
+        from: `return ended.provable ? 'hold' : 'unknown';`,
+        to: `return 'failover';`,
+      },
+      {
+        file: TRAFFIC,
+        from: `if (lost && io.changes && writeFailover === 'safe'`,
+        to: `if (lost && io.changes && writeFailover === 'immediate'`,
+      },
+    ],
+  },
   {
     name: 'accept a late completion of a recycled CID',
     edits: [
@@ -86,28 +184,6 @@ export const MUTATIONS: readonly Mutation[] = [
     else this.#wait();`,
         to: `    } else if (this.#soon) this.#attempt();
     else if (this.attempts === 0) this.#wait();`,
-      },
-    ],
-  },
-  {
-    name: 'those who wait for a path are told before it is visible (QUIESCE.3)',
-    edits: [
-      {
-        file: 'src/initiator/controller.ts',
-        from: `    const returned = this.revalidating || this.discovery;
-    this.revalidating = false;`,
-        to: `    const returned = this.revalidating || this.discovery;
-    if (returned) {
-      this.failedFast = false;
-      this.subsystem?.controllerChanged(this);
-    }
-    this.revalidating = false;`,
-      },
-      {
-        file: 'src/initiator/controller.ts',
-        from: `      // The paths are visible before anybody who waits looks for one (QUIESCE.3).
-      this.subsystem?.controllerChanged(this);`,
-        to: '',
       },
     ],
   },
@@ -274,8 +350,10 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: TARGET_QUEUE,
-        from: `for (const command of this.#cancelAll(this.#slots)) this.#abandon(command);`,
-        to: `for (const command of this.#cancelAll(this.#slots)) this.#abandon(command);
+        from: `if (pair !== undefined) this.#abandon(pair.second);
+    }`,
+        to: `if (pair !== undefined) this.#abandon(pair.second);
+    }
     for (const command of this.#slots)
       if (command.phase === 'executing' && command.volume !== undefined) {
         command.parked = true;

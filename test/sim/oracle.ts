@@ -2,7 +2,7 @@
  * The oracle of one namespace: what its blocks may hold, what must have survived, and with which status an I/O may end.
  * It knows only what the clients know, and the disk below.
  */
-import { DNR, Status, statusName } from '../../src/nvme/status.ts';
+import { DNR, Status, isPathError, statusName } from '../../src/nvme/status.ts';
 import type { IoKind } from '../../src/initiator/io.ts';
 import type { SimDisk } from './disk.ts';
 import { BlockHistory, type Change } from './history.ts';
@@ -22,6 +22,8 @@ export interface Op {
   /** Some of it may have left the host, and by how many connections. Known when it is over. */
   sent: boolean;
   ways: number;
+  /** It went straight to a queue: there was no head that chooses another path. */
+  direct: boolean;
 }
 
 /** What was done to the world so far, that may make an I/O fail. */
@@ -44,6 +46,8 @@ export class DiskOracle {
   /** By block: the value that was acknowledged or read last. By value and block: the swap that replaced it. */
   readonly #latest = new Map<number, number>();
   readonly #swaps = new Map<string, number>();
+  /** By value: the write that leaves it. */
+  readonly #changes = new Map<number, Change>();
   /** Changes that are under way, or whose outcome is unknown and still open. */
   readonly #open = new Set<Change>();
 
@@ -89,8 +93,9 @@ export class DiskOracle {
           stamp(data.subarray(i * this.blockSize, (i + 1) * this.blockSize), id, slba + i);
       }
       this.#open.add(change);
+      if (kind === 'write') this.#changes.set(id, change);
     }
-    return { id, kind, slba, blocks, fua, data, start: now, change, sent: false, ways: 0 };
+    return { id, kind, slba, blocks, fua, data, start: now, change, sent: false, ways: 0, direct: false };
   }
 
   /** What a Compare had better expect: the value that was last acknowledged or seen here. */
@@ -113,18 +118,24 @@ export class DiskOracle {
     const { compare, write } = status;
     const block = this.#blocks[slba]!;
     const unknown = (code: number): boolean => code === Status.HostPathError || code === Status.AbortedByHost;
+    // Nobody takes it to another path: a namespace that is disabled, or in a group that cannot be reached, says so.
+    const refused = (code: number): boolean => isPathError(code) && !unknown(code);
     if (compare === 0) {
       const wrong = block.read(expected, op.start, now);
       if (wrong !== undefined)
         this.#report('LINEARIZABLE', `compare #${op.id}: ${block.name}: ${wrong}`, this.#about(op));
-    } else if (compare !== Status.CompareFailure && compare !== Status.AbortedFailedFused) {
+    } else if (
+      compare !== Status.CompareFailure &&
+      compare !== Status.AbortedFailedFused &&
+      !refused(compare)
+    ) {
       const read = { ...op, kind: 'read', change: undefined } as const;
       this.#failed(read, compare, now, excuses, false);
     }
     // Whoever expects what is there now tries again with that; after a miscompare nobody knows.
     if (compare === Status.CompareFailure && this.#latest.get(slba) === expected) this.#latest.delete(slba);
     if (change === undefined || write === undefined) return;
-    if (compare !== 0 && write === Status.AbortedFailedFused) {
+    if (refused(write) || (compare !== 0 && write === Status.AbortedFailedFused)) {
       change.never = true;
       this.#open.delete(change);
     } else if (write === 0) {
@@ -134,11 +145,14 @@ export class DiskOracle {
     else this.#failed(op, compare, now, excuses, false);
   }
 
-  /** ORDER.2: every write leaves a value of its own, so two swaps cannot both have replaced it. */
+  /**
+   * ORDER.2: every write leaves a value of its own, so two swaps cannot both have replaced it; but a write that its
+   * host repeated after a loss may have left it twice.
+   */
   #replaced(op: Op, expected: number): void {
     const before = this.#swaps.get(`${expected} ${op.slba}`);
     this.#swaps.set(`${expected} ${op.slba}`, op.id);
-    if (before !== undefined)
+    if (before !== undefined && this.#changes.get(expected)?.repeats?.() !== true)
       this.#report(
         'ORDER.2',
         `#${before} and #${op.id} both replaced value ${expected} of ${this.#blocks[op.slba]!.name}`,
@@ -257,6 +271,11 @@ export class DiskOracle {
       case Status.HostPathError:
       case Status.AbortedByHost:
         return excuses.path;
+      case Status.InternalPathError:
+      case Status.AnaPersistentLoss:
+      case Status.AnaInaccessible:
+      case Status.AnaTransition:
+        return op.direct && excuses.path;
       case Status.TransientTransportError:
         return excuses.corruption;
       case Status.InvalidNamespace:

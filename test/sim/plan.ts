@@ -4,6 +4,8 @@
  */
 import type { Limits as HostLimits } from '../../src/initiator/limits.ts';
 import type { Recovery } from '../../src/initiator/recovery.ts';
+import { IO_POLICIES } from '../../src/initiator/select.ts';
+import type { HeadSettings } from '../../src/initiator/subsystem.ts';
 import type { Limits as TargetLimits } from '../../src/target/limits.ts';
 import type { DiskOptions } from './disk.ts';
 import type { Fault } from './faults.ts';
@@ -40,6 +42,8 @@ export interface Plan {
   readonly hostLimits: Partial<HostLimits>;
   /** How hosts deal with controllers that are lost. */
   readonly recovery: Partial<Recovery>;
+  /** How heads use their paths, and how long they live without one. */
+  readonly heads: Partial<HeadSettings>;
   /** A first connect that fails is tried again by the controller itself. */
   readonly keepTrying: boolean;
   /** In all; they go round the hosts. */
@@ -73,16 +77,17 @@ export function swarm(seed: number, overrides: Partial<Plan> = {}): Plan {
   const blockSize = shape.oneIn(6) ? 4096 : 512;
   const quiet = all.fork('quiet').oneIn(8);
   const duration = all.fork('duration').pick([50, 300, 1000, 4000]);
+  const several = all.fork('multipath').oneIn(4) ? 2 : 1;
   const digests = shape.pick(['', 'h', 'd', 'hd', 'hd']);
   const topology = {
     hosts: few(4),
     targets: few(4),
-    addresses: few(3),
+    addresses: Math.max(several, few(3)),
     lastAddressAt: shape.oneIn(8) ? shape.below(duration) : 0,
     subsystems: few(3),
     namespaces: few(3),
     blocks: shape.pick([8, 16, 64]),
-    ways: few(3),
+    ways: Math.max(several, few(3)),
     ioQueues: few(8),
     queueEntries: shape.pick([2, 3, 5, 9, 17, 33, 129]),
     headerDigest: digests.includes('h'),
@@ -100,6 +105,7 @@ export function swarm(seed: number, overrides: Partial<Plan> = {}): Plan {
     targetLimits: drawTargetLimits(all.fork('target limits'), capsules),
     hostLimits: drawHostLimits(all.fork('host limits')),
     recovery: drawRecovery(all.fork('recovery')),
+    heads: drawHeads(all.fork('heads')),
     keepTrying: all.fork('keep trying').oneIn(2),
     ...drawLoad(all.fork('load')),
     duration,
@@ -177,6 +183,11 @@ function drawRecovery(random: SimRandom): Partial<Recovery> {
     maxReconnectDelay: 4000,
     jitter: random.pick([0, 0.25]),
   };
+}
+
+/** `write_failover` stays safe: the other one loses data, as a scenario shows (GHOST.4). */
+function drawHeads(random: SimRandom): Partial<HeadSettings> {
+  return { iopolicy: random.pick(IO_POLICIES), delayedRemoval: random.pick([0, 0, 1, 10]) };
 }
 
 function drawLoad(

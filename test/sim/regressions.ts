@@ -84,4 +84,31 @@ export const REGRESSIONS: readonly Regression[] = [
       faults: [{ kind: 'corrupt', at: 126, ms: 20_000, which: 51, count: 2 }],
     },
   },
+  {
+    name: 'a host that connected while a namespace was disabled took it for not ready, and was never told that it is',
+    seed: 0x56,
+    plan: {
+      ...ONE,
+      kato: 5000,
+      clients: 1,
+      ios: 1,
+      duration: 2000,
+      faults: [{ kind: 'disable namespace', at: 1, ms: 20_000, which: 0, count: 1 }],
+    },
+  },
+  {
+    name: 'a namespace came while its ANA group had changed unseen, and its path stayed inaccessible',
+    seed: 3550,
+    plan: {
+      ...ONE,
+      kato: 2000,
+      clients: 1,
+      ios: 1,
+      duration: 1000,
+      faults: [
+        { kind: 'ana state', at: 26, ms: 67, which: 33, count: 3 },
+        { kind: 'toggle namespace', at: 30, ms: 4000, which: 32, count: 1 },
+      ],
+    },
+  },
 ];

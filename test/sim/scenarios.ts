@@ -24,7 +24,82 @@ const fault = (kind: FaultKind, at: number, more: Partial<Fault> = {}): Fault =>
 
 const SMALL = { hosts: 1, targets: 1, subsystems: 1, namespaces: 1, ways: 1, addresses: 1, lastAddressAt: 0 };
 
+/**
+ * Connections that are lost while what was sent on them is still on its way: the target carries it out late. Two paths,
+ * a few blocks that everybody writes.
+ */
+export const STALE_WRITES: Partial<Plan> = {
+  ...SMALL,
+  addresses: 2,
+  ways: 2,
+  blocks: 8,
+  ioBlocks: 1,
+  ioQueues: 1,
+  queueEntries: 17,
+  clients: 4,
+  depth: 4,
+  ios: 200,
+  abandonOneIn: 0,
+  kato: 2000,
+  duration: 600,
+  crashAtEnd: false,
+  heads: { iopolicy: 'round-robin', writeFailover: 'safe' },
+  recovery: { reconnectDelay: 50, ctrlLossTmo: Infinity },
+  faults: [100, 300, 450].flatMap((at, which) => [
+    fault('stall up', at, { ms: 400, which }),
+    fault('host side reset', at + 20, { which }),
+  ]),
+};
+
 export const SCENARIOS: readonly Scenario[] = [
+  scenario('GHOST.2 writes of a lost connection do not overtake what is newer', STALE_WRITES),
+  scenario('QUIESCE.3 paths come and go by ANA, and nobody is forgotten', {
+    ...SMALL,
+    hosts: 2,
+    addresses: 2,
+    ways: 2,
+    clients: 4,
+    kato: 2000,
+    duration: 2000,
+    recovery: { reconnectDelay: 50, ctrlLossTmo: Infinity },
+    faults: [0, 1, 2, 3, 4, 5].map((i) => fault('ana state', 100 + 300 * i, { which: i, ms: 250, count: 3 })),
+  }),
+  scenario('QUIESCE.12 rescan, time-out, ANA change and I/O at the same time', {
+    ...SMALL,
+    addresses: 2,
+    ways: 2,
+    clients: 4,
+    kato: 2000,
+    duration: 3000,
+    hostLimits: { ioTimeout: 2000, connectTimeout: 2000, adminTimeout: 3000, terminateTimeout: 1000 },
+    recovery: { reconnectDelay: 50, ctrlLossTmo: Infinity },
+    faults: [
+      fault('ana state', 100, { ms: 2000, which: 1, count: 3 }),
+      fault('stall down', 110, { ms: 4000 }),
+      fault('grow namespace', 120, { count: 2, which: 2 }),
+      fault('toggle namespace', 600, { count: 2, which: 3 }),
+      fault('ana state', 700, { which: 2, count: 3 }),
+      fault('reset controller', 1500, { which: 1, count: 2 }),
+    ],
+  }),
+  scenario('HEAD.3 the last path goes and returns within delayed_removal_secs', {
+    ...SMALL,
+    clients: 2,
+    kato: 2000,
+    duration: 2000,
+    heads: { delayedRemoval: 10 },
+    faults: [0, 1, 2].map((i) => fault('disconnect', 200 + 500 * i)),
+  }),
+  scenario('HEAD.5 the last path goes and does not return in time', {
+    ...SMALL,
+    clients: 2,
+    kato: 2000,
+    duration: 1500,
+    heads: { delayedRemoval: 1 },
+    recovery: { reconnectDelay: 50, ctrlLossTmo: 500 },
+    keepTrying: false,
+    faults: [fault('stop', 200, { ms: 4000 })],
+  }),
   scenario('nothing goes wrong, and nothing does', { faults: [] }),
   scenario('DISK.1 what was flushed, or written with FUA, survives a power cut', {
     ...SMALL,

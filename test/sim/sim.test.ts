@@ -5,7 +5,7 @@ import { planOf, NOTHING, overridesText, readNumber, readOverrides } from './ove
 import { swarm } from './plan.ts';
 import { REGRESSIONS } from './regressions.ts';
 import { report } from './report.ts';
-import { SCENARIOS } from './scenarios.ts';
+import { SCENARIOS, STALE_WRITES } from './scenarios.ts';
 import { simulate } from './simulation.ts';
 import { BlockHistory, type Change } from './history.ts';
 
@@ -26,6 +26,20 @@ t.test('scenarios', (t) => {
       const { failure } = simulate(swarm(seed, plan));
       t.equal(failure, undefined, `${name}, seed ${seed}`);
     }
+  t.end();
+});
+
+t.test('GHOST.4 the oracle finds the stale write under immediate, and never under safe', (t) => {
+  const find = (writeFailover: 'safe' | 'immediate', seeds: number): string | undefined => {
+    for (let seed = 1; seed <= seeds; seed++) {
+      const heads = { ...STALE_WRITES.heads, writeFailover };
+      const { failure } = simulate(swarm(seed, { ...STALE_WRITES, heads }));
+      if (failure !== undefined) return failure.rule;
+    }
+    return undefined;
+  };
+  t.equal(find('immediate', 60), 'LINEARIZABLE');
+  t.equal(find('safe', 60), undefined);
   t.end();
 });
 

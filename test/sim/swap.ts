@@ -73,6 +73,7 @@ export function swap(world: World, client: string, queue: Queue, what: Swap): vo
     world.trace.note(`${name} ends #${id} ${oracle.name}`, client, first.status, second.status);
     op.sent = second.status !== Status.HostPathError;
     op.ways = 1;
+    op.direct = true;
     oracle.swapped(
       op,
       expected.value,

@@ -119,7 +119,7 @@ export class World {
 
   #addHost(index: number): void {
     const { plan } = this;
-    const { kato, headerDigest, dataDigest, hostLimits: limits, recovery, keepTrying } = plan;
+    const { kato, headerDigest, dataDigest, hostLimits: limits, recovery, heads, keepTrying } = plan;
     const look = 50_000 + this.random.below(300_000);
     const host = new HostMachine(this, `h${index + 1}`, {
       kato,
@@ -128,6 +128,7 @@ export class World {
       look,
       limits,
       recovery,
+      heads,
       keepTrying,
     });
     for (let s = 0; s < plan.subsystems; s++) {
@@ -284,7 +285,7 @@ export class World {
 }
 
 /** What the plan's time-outs add up to. */
-function boundsOf({ targetLimits: target, hostLimits: host, kato, faults, recovery }: Plan): Bounds {
+function boundsOf({ targetLimits: target, hostLimits: host, kato, faults, recovery, heads }: Plan): Bounds {
   const longest = Math.max(0, ...faults.map(({ ms }) => ms));
   const gone = (host.terminateTimeout ?? 5000) + 10_000;
   const setup = (host.connectTimeout ?? 10_000) * 2 + (host.adminTimeout ?? 60_000);
@@ -292,9 +293,10 @@ function boundsOf({ targetLimits: target, hostLimits: host, kato, faults, recove
   const end = (target.stallTimeout ?? 60_000) + (target.terminateTimeout ?? 30_000);
   const live = setup * 2 + gone + 3 * kato + 10_000 + longest + longestDelay;
   const aborted = (host.ioTimeout ?? 30_000) + (host.abortTimeout ?? 5000);
+  const kept = (heads.delayedRemoval ?? 0) * 1000;
   return {
     // Sent, not answered, aborted in vain; held for 3 × KATO + CQT; and again after its controller has returned.
-    io: aborted * 2 + gone + longest + 3 * kato + (host.commandQuiesceTime ?? 10_000) + live,
+    io: aborted * 2 + gone + longest + 3 * kato + (host.commandQuiesceTime ?? 10_000) + live + kept,
     live,
     stop: end + setup + gone + 3 * kato + 130_000,
   };

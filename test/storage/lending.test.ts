@@ -58,6 +58,7 @@ class Bench implements OperationOwner {
     op.length = kind === 'flush' ? 0 : blocks * BLOCK;
     op.mayBeLent = kind === 'read';
     op.borrower = reader === 'nobody' ? undefined : reader;
+    if (kind === 'copy') op.sources = [{ offset: 32 * BLOCK, length: op.length }];
     if (kind === 'write') op.parts.push(new Uint8Array(op.length).fill(9));
     this.volume.submit(op);
     this.volume.invariants();
@@ -146,7 +147,7 @@ t.test('nobody borrows without a borrower, past the limit, or where the file can
   t.end();
 });
 
-for (const kind of ['write', 'zero', 'deallocate'] as const)
+for (const kind of ['write', 'zero', 'deallocate', 'copy'] as const)
   t.test(`a ${kind} waits until what it changes was taken, and nothing new of that is lent`, (t) => {
     const bench = new Bench();
     bench.warm();
@@ -163,7 +164,7 @@ for (const kind of ['write', 'zero', 'deallocate'] as const)
     t.equal(change.stage, 'file');
     bench.run();
     t.ok(bench.isDone(change) && bench.isDone(late));
-    t.equal(late.parts[0]![0], kind === 'write' ? 9 : 0);
+    t.equal(late.parts[0]![0], { write: 9, copy: 1, zero: 0, deallocate: 0 }[kind]);
     t.ok(other.lent);
     t.equal(bench.reader.overdues, 0);
     t.end();

@@ -398,3 +398,28 @@ t.test(
     t.end();
   },
 );
+
+t.test('GHOST.1 a connection that is lost while its pair waits for what another host reads is over', (t) => {
+  const world = new TargetWorld({}, { net: { capacity: 512 } });
+  const { io } = world.up();
+  const { io: slow } = world.up();
+  slow.command(second(5).fill(0, 1, 2), bytes(0x11));
+  slow.transport.pause();
+  // The first fills the socket, so that the second is on its way until the host reads.
+  for (const slba of [5, 5]) slow.command(rw(Read, slba, 1));
+  t.equal(world.namespace.volume?.lent, 512);
+  const cids = pair(io, 5, 0x11, 0x22);
+  t.strictSame(statuses(io, cids), [undefined, undefined]);
+  io.transport.reset();
+  world.settle();
+  t.equal(
+    [...world.target.connections()].some(({ queue }) => queue.executing > 0),
+    false,
+    'nothing of it executes',
+  );
+  slow.transport.resume();
+  world.settle();
+  t.equal(byteOf(slow, 5), 0x11);
+  isQuiet(t, world);
+  t.end();
+});

@@ -46,14 +46,20 @@ export class MemoryFile implements FileIo {
     this.#clock.defer(() => done(undefined, bytes));
   }
 
+  writeNow(offset: number, parts: readonly Uint8Array[]): IoError | undefined {
+    return this.#try(() => this.#put(offset, parts));
+  }
+
   write(offset: number, parts: readonly Uint8Array[], done: IoDone): void {
-    this.#change(() => {
-      let at = offset;
-      for (const part of parts) {
-        this.bytes.write(at, part);
-        at += part.length;
-      }
-    }, done);
+    this.#change(() => this.#put(offset, parts), done);
+  }
+
+  #put(offset: number, parts: readonly Uint8Array[]): void {
+    let at = offset;
+    for (const part of parts) {
+      this.bytes.write(at, part);
+      at += part.length;
+    }
   }
 
   sync(done: IoDone): void {
@@ -95,15 +101,19 @@ export class MemoryFile implements FileIo {
   }
 
   #change(change: () => void, done: IoDone): void {
+    const error = this.#try(change);
+    this.#clock.defer(() => done(error));
+  }
+
+  #try(change: () => void): IoError | undefined {
     assert(this.#open && !this.readOnly, 'the file is open for writing');
-    let error: IoError | undefined;
     try {
       change();
+      return undefined;
     } catch (thrown) {
       // The one thing that can go wrong in memory is that there is none.
       if (!(thrown instanceof RangeError)) throw thrown;
-      error = { code: 'ENOSPC', message: `out of memory: ${thrown.message}` };
+      return { code: 'ENOSPC', message: `out of memory: ${thrown.message}` };
     }
-    this.#clock.defer(() => done(error));
   }
 }

@@ -156,6 +156,24 @@ export class NodeFile implements FileIo {
     fs.read(this.#fd, into, 0, into.length, offset, next);
   }
 
+  writeNow(offset: number, parts: readonly Uint8Array[]): IoError | 'later' | undefined {
+    const [first] = parts;
+    if (first === undefined || parts.length > MOST_PARTS) return 'later';
+    let length = 0;
+    for (const part of parts) length += part.length;
+    assert(offset + length <= this.size, 'a write never makes the file longer');
+    try {
+      const written =
+        parts.length === 1
+          ? fs.writeSync(this.#fd, first, 0, length, offset)
+          : fs.writevSync(this.#fd, parts, offset);
+      // Short: the disk is nearly full, say. The rest, or what is wrong with it, is the other call's.
+      return written === length ? undefined : 'later';
+    } catch (error) {
+      return ioError(error);
+    }
+  }
+
   write(offset: number, parts: readonly Uint8Array[], done: IoDone): void {
     const first = parts[0];
     const length =

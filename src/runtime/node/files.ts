@@ -7,6 +7,9 @@ import { dirname } from 'node:path';
 import { IoFailure, ioError } from './errors.ts';
 import { promisify } from 'node:util';
 
+/** What /proc/vmstat counts in, bytes; where pages are larger, there is room for more than is thought. */
+const PAGE = 4096;
+
 const openFd = promisify(fs.open);
 const closeFd = promisify(fs.close);
 const fsync = promisify(fs.fsync);
@@ -40,6 +43,18 @@ export class NodeFiles implements FileSystem {
       (file) => done(undefined, file),
       (error: unknown) => done(ioError(error)),
     );
+  }
+
+  dirty(): { bytes: number; limit: number } | undefined {
+    try {
+      const text = fs.readFileSync('/proc/vmstat', 'latin1');
+      const of = (name: string): number => Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(text)?.[1]);
+      const pages = of('nr_dirty') + of('nr_writeback');
+      const limit = of('nr_dirty_background_threshold');
+      return Number.isNaN(pages + limit) ? undefined : { bytes: pages * PAGE, limit: limit * PAGE };
+    } catch {
+      return undefined;
+    }
   }
 
   memory(size: number): FileIo {
