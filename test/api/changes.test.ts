@@ -34,7 +34,7 @@ class World {
   }
 
   async until(reached: () => boolean): Promise<void> {
-    for (let turns = 0; turns < 1000 && !reached(); turns++) {
+    for (let turns = 0; turns < 100_000 && !reached(); turns++) {
       this.env.clock.advance(0);
       await new Promise((resolve) => setImmediate(resolve));
     }

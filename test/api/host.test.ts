@@ -40,7 +40,7 @@ class World {
 
   /** Lets the world go on until something is so; without `ms` time stands still. */
   async until(reached: () => boolean, ms = 0): Promise<void> {
-    for (let turns = 0; turns < 1000 && !reached(); turns++) {
+    for (let turns = 0; turns < 100_000 && !reached(); turns++) {
       this.env.clock.advance(ms);
       await new Promise((resolve) => setImmediate(resolve));
     }
