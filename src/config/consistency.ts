@@ -1,6 +1,6 @@
 /** What the parts of a document must be to each other. */
 import { addressOf, covers, isWildcard } from './address.ts';
-import { type NamespaceEntry, type PortEntry, type TargetDocument, isFile } from './document.ts';
+import { type NamespaceEntry, type PortEntry, type TargetDocument, isFile, nguidOf } from './document.ts';
 import { ConfigError } from './problem.ts';
 
 /** The first thing that does not go together; undefined: the document makes sense. */
@@ -33,13 +33,13 @@ const namespaceProblem = (entry: NamespaceEntry, path: string): ConfigError | un
         path,
       });
 
-/** One file is one namespace, and a UUID names one in the whole world. */
+/** One file is one namespace, and a UUID names one in the whole world, as does an NGUID that was made of it. */
 function distinctNamespaces({ subsystems }: TargetDocument): ConfigError | undefined {
   const all = subsystems.flatMap(({ namespaces }) => namespaces);
   const at = subsystems.length === 1 ? 'subsystems[0].namespaces' : 'subsystems';
   return (
     twice(all, at, 'uuid', ({ uuid }) => uuid) ??
-    twice(all, at, 'nguid', ({ nguid }) => nguid) ??
+    twice(all, at, 'nguid', nguidOf) ??
     twice(all, at, 'path', (entry) => (isFile(entry) ? entry.path : undefined)) ??
     twice(all, at, 'fileId', fileKey)
   );

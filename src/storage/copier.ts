@@ -47,6 +47,8 @@ export class Copier {
     }
     if (source === undefined) this.#user.copied(op, undefined);
     else if (op.stopping) this.#user.copied(op, REFUSED.ECANCELED);
+    // It has been cut since it began.
+    else if (op.offset + op.length > this.#file.size) this.#user.copied(op, REFUSED.ETRUNC);
     else if (this.#canCopy) this.#byFile(op, source, done);
     else this.#byBuffer(op, source, done);
   }
@@ -74,7 +76,8 @@ export class Copier {
         this.#pieceDone(op, done, length, error);
       };
       this.#file.read(source.offset + done, part!, (error, bytes) => {
-        if (error !== undefined || bytes < length) over(error ?? REFUSED.ETRUNC);
+        const cut = bytes < length || op.position + length > this.#file.size;
+        if (error !== undefined || cut) over(error ?? REFUSED.ETRUNC);
         else this.#file.write(op.position, [part!], over);
       });
     };

@@ -48,6 +48,11 @@ export class Eraser {
       this.#user.erased(op, left > 0 && op.stopping ? REFUSED.ECANCELED : undefined);
       return;
     }
+    // It has been cut since it began.
+    if (op.offset + op.length > this.#file.size) {
+      this.#user.erased(op, REFUSED.ETRUNC);
+      return;
+    }
     const length = Math.min(left, PIECE[method]);
     const done = (error: IoError | undefined): void => this.#pieceDone(op, method, length, error);
     if (method === 'punch') this.#file.punch(op.position, length, done);

@@ -8,6 +8,7 @@
  */
 import type { Clock, FileIo, IoError } from '../runtime/ports.ts';
 import type { Operation } from './operation.ts';
+import { REFUSED } from './refused.ts';
 import type { Turn } from './turn.ts';
 import type { WritePolicy } from './write-policy.ts';
 
@@ -142,7 +143,11 @@ export class Writer {
   #done(first: Operation, ops: readonly Operation[] | undefined, error: IoError | undefined): void {
     if (ops === undefined) this.#user.written(first, error);
     else if (error === undefined) for (const op of ops) this.#user.written(op, undefined);
-    else for (const op of ops) this.#file.write(op.offset, op.parts, (own) => this.#user.written(op, own));
+    else
+      for (const op of ops)
+        // It may have been cut since then.
+        if (op.offset + op.length > this.#file.size) this.#user.written(op, REFUSED.ETRUNC);
+        else this.#file.write(op.offset, op.parts, (own) => this.#user.written(op, own));
   }
 }
 

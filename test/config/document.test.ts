@@ -183,6 +183,11 @@ t.test('what is wrong with a document is said by its path: a row each', (t) => {
     ['subsystems.0.namespaces.0.anagrpid', 129, /\.anagrpid cannot be 129, at most 128$/],
     ['subsystems.0.namespaces.1', entry, /^subsystems\[0\]\.namespaces: two of them have the nsid 1$/],
     ['subsystems.0.namespaces.1', { ...entry, nsid: 2 }, /namespaces: two of them have the uuid 6b2f/],
+    [
+      'subsystems.0.namespaces.1',
+      { ...entry, nsid: 2, uuid: UUID.replace('6b', '7b'), nguid: UUID.replaceAll('-', '') },
+      /namespaces: two of them have the nguid 6b2f/,
+    ],
     ['subsystems.0.namespaces.1', { ...entry, nsid: 2, uuid: NQN }, /\.uuid ".*" is not a UUID$/],
     ['subsystems.1', good.subsystems[0], /^subsystems: two of them have the nqn nqn\.2024-01\.test:one$/],
     ['ports.0.id', 0, /^ports\[0\]\.id cannot be 0, at least 1$/],

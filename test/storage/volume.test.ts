@@ -654,6 +654,25 @@ t.test('a file that shrank behind our back is an error, never zeroes and never m
   t.end();
 });
 
+t.test('a file that is cut while something goes through it in pieces is an error as well', (t) => {
+  for (const kind of ['zero', 'copy', 'copy through a buffer'] as const) {
+    const bench = new Bench({ blocks: 200_000 });
+    bench.file.fail(kind === 'zero' ? 'zero' : 'copy', ...(kind === 'copy' ? [] : ['ENOTSUP']));
+    const op = bench.make({ kind: kind === 'zero' ? 'zero' : 'copy', block: 100_000, blocks: 98_304 });
+    op.sources = [{ offset: 0, length: op.length }];
+    bench.volume.submit(op);
+    bench.step();
+    bench.file.truncate(198_000 * BLOCK);
+    bench.volume.refresh(() => undefined);
+    bench.step(bench.file.pending.length - 1);
+    bench.run();
+    t.strictSame(codes(op), ['ETRUNC'], kind);
+    t.equal(bench.file.seen.size, 198_000 * BLOCK);
+    t.strictSame([bench.volume.inFlight, bench.slabs.inUse], [0, 0]);
+  }
+  t.end();
+});
+
 t.test('what the file says of one operation is the end of that one only', (t) => {
   const bench = new Bench({ budget: 8192, largest: 4096 });
   bench.file.fail('write', 'ENOSPC', 'EIO');
