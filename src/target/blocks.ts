@@ -1,4 +1,5 @@
 /** I/O commands that read, write, erase or look at blocks (NVM Command Set 1.1, section 3.3). */
+import { isSame } from '../layout/bytes.ts';
 import { viewOf } from '../layout/struct.ts';
 import { DatasetManagement, DsmRange, ReadWrite, WriteZeroes } from '../nvme/sqe.ts';
 import { DNR, Status } from '../nvme/status.ts';
@@ -125,21 +126,6 @@ export function compared(command: Command): number {
   const same = isSame(op.parts, expected!);
   volume!.giveBack(op);
   return same ? 0 : Status.CompareFailure | DNR;
-}
-
-/** Whether two lists of as many bytes hold the same ones, however they are cut. */
-function isSame(a: readonly Uint8Array[], b: readonly Uint8Array[]): boolean {
-  let other = 0;
-  let at = 0;
-  for (const part of a)
-    for (let i = 0; i < part.length; i++) {
-      while (at === b[other]!.length) {
-        other++;
-        at = 0;
-      }
-      if (part[i] !== b[other]![at++]) return false;
-    }
-  return true;
 }
 
 /** Reads everything, so that what cannot be read is found; its size is limited as that of Read is (VSL). */
