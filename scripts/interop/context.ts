@@ -9,12 +9,13 @@ import { HOST_ADDRESS, type Guest } from './guest.ts';
 import { Journal } from './journal.ts';
 import { LinuxTarget, type LinuxTargetOptions } from './linux-target.ts';
 import { TestTarget, type TestTargetOptions } from './test-target.ts';
+import { say } from './tool.ts';
 import type { Wire } from './wire.ts';
 
 export interface ContextOptions {
   readonly guest: Guest;
-  /** The port of 127.0.0.1 that leads to nvmet. */
-  readonly forward: number;
+  /** The ports of 127.0.0.1 that lead to nvmet's. */
+  readonly forwards: readonly number[];
   /** The compiled command line. */
   readonly cli: string;
   readonly full: boolean;
@@ -54,6 +55,11 @@ export class Context {
   /** Something for the record. */
   note(text: string): void {
     this.journal.note(text);
+  }
+
+  /** Something for whoever runs it. */
+  say(text: string): void {
+    say(`     ${text}`);
   }
 
   check(condition: boolean, otherwise: string): void {
@@ -99,8 +105,8 @@ export class Context {
 
   /** nvmet in the guest. */
   async linux(options: LinuxTargetOptions = {}): Promise<LinuxTarget> {
-    const target = await LinuxTarget.start(this.guest, this.#options.forward, options);
-    this.wires.push(target.wire);
+    const target = await LinuxTarget.start(this.guest, this.#options.forwards, options);
+    this.wires.push(...target.wires);
     this.later(() => target.stop());
     return target;
   }

@@ -9,30 +9,42 @@ export interface LinuxTargetOptions {
   /** MiB; default 64. */
   readonly size?: number;
   readonly blockSize?: number;
+  /** How many ports offer it; default 1. */
+  readonly ports?: 1 | 2;
 }
 
 /** Where nvmet listens in the guest. */
-export const GUEST_PORT = 4420;
+export const GUEST_PORTS = [4420, 4421] as const;
 
 export class LinuxTarget {
   readonly nqn = 'nqn.2024-01.test.interop:linux';
-  readonly wire: Wire;
+  /** One relay for each port. */
+  readonly wires: readonly Wire[];
   readonly #guest: Guest;
 
-  private constructor(guest: Guest, wire: Wire) {
+  private constructor(guest: Guest, wires: readonly Wire[]) {
     this.#guest = guest;
-    this.wire = wire;
+    this.wires = wires;
   }
 
-  /** `forward`: the port of 127.0.0.1 that leads to the guest's. */
-  static async start(guest: Guest, forward: number, options: LinuxTargetOptions): Promise<LinuxTarget> {
-    const wire = await Wire.open({ to: forward });
-    const made = new LinuxTarget(guest, wire);
-    const { backing = 'null', size = 64, blockSize = 512 } = options;
+  /** `forwards`: the ports of 127.0.0.1 that lead to the guest's. */
+  static async start(
+    guest: Guest,
+    forwards: readonly number[],
+    options: LinuxTargetOptions,
+  ): Promise<LinuxTarget> {
+    const { backing = 'null', size = 64, blockSize = 512, ports = 1 } = options;
+    const wires = await Promise.all(forwards.slice(0, ports).map((to) => Wire.open({ to })));
+    const made = new LinuxTarget(guest, wires);
     await guest.run(
-      `disk=$(backing ${backing} ${size} ${blockSize}) && target ${made.nqn} ${GUEST_PORT} $disk`,
+      `disk=$(backing ${backing} ${size} ${blockSize}) && target ${made.nqn} ${GUEST_PORTS[0]} $disk
+      ${ports === 2 ? `port ${GUEST_PORTS[1]} && serve ${made.nqn} ${GUEST_PORTS[1]}` : ''}`,
     );
     return made;
+  }
+
+  get wire(): Wire {
+    return this.wires[0]!;
   }
 
   /** What our host needs to know. */
@@ -45,12 +57,28 @@ export class LinuxTarget {
     return ['-a', '127.0.0.1', '-s', String(this.wire.port), '-n', this.nqn];
   }
 
-  /** nvmet goes away, with every connection; and comes back, the same. */
-  async down(): Promise<void> {
-    await this.#guest.run(`unserve ${this.nqn} ${GUEST_PORT}`);
+  /** The same, and the other port as one more way. */
+  get addresses(): Pick<ConnectOptions, 'traddr' | 'trsvcid' | 'subnqn' | 'ways'> {
+    const ways = this.wires.slice(1).map(({ port }) => ({ traddr: '127.0.0.1', trsvcid: port }));
+    return { ...this.address, ways };
   }
-  async up(): Promise<void> {
-    await this.#guest.run(`serve ${this.nqn} ${GUEST_PORT}`);
+
+  /** It goes away from a port, with every connection there; and comes back, the same. */
+  async down(port: 0 | 1 = 0): Promise<void> {
+    await this.#guest.run(`unserve ${this.nqn} ${GUEST_PORTS[port]}`);
+  }
+  async up(port: 0 | 1 = 0): Promise<void> {
+    await this.#guest.run(`serve ${this.nqn} ${GUEST_PORTS[port]}`);
+  }
+
+  /** State of an ANA group on a port, as configfs writes it. */
+  async ana(port: 0 | 1, group: number, state: string): Promise<void> {
+    await this.#guest.run(`ana ${GUEST_PORTS[port]} ${group} ${state}`);
+  }
+
+  /** Writes an attribute: `namespaces/1/enable`. */
+  async set(attribute: string, value: string | number): Promise<void> {
+    await this.#guest.run(`set_attribute ${this.nqn} ${attribute} ${value}`);
   }
 
   async add(nsid: number, options: LinuxTargetOptions = {}): Promise<void> {
@@ -61,6 +89,6 @@ export class LinuxTarget {
   }
 
   async stop(): Promise<void> {
-    await this.wire.close();
+    for (const wire of this.wires) await wire.close();
   }
 }

@@ -7,7 +7,7 @@ import { keep } from './failure.ts';
 import { type Accelerator, Guest, accelerator } from './guest.ts';
 import type { Image } from './image.ts';
 import type { Kernel } from './kernels.ts';
-import { GUEST_PORT } from './linux-target.ts';
+import { GUEST_PORTS } from './linux-target.ts';
 import type { Scenario } from './scenario.ts';
 import { LabError, say } from './tool.ts';
 
@@ -35,7 +35,7 @@ const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 export class Runner {
   readonly #options: RunnerOptions;
   #guest: Guest | undefined = undefined;
-  #forward = 0;
+  #forwards: readonly number[] = [];
   #accelerator: Accelerator = accelerator();
   #boots = 0;
   /** Takes what nobody caught. */
@@ -80,7 +80,7 @@ export class Runner {
     const guest = await this.#ready();
     const context = new Context({
       guest,
-      forward: this.#forward,
+      forwards: this.#forwards,
       cli: join(root, 'dist/src/cli/main.js'),
       full,
     });
@@ -157,13 +157,13 @@ export class Runner {
   async #boot(folder: string): Promise<Guest> {
     const { image, root } = this.#options;
     const started = Date.now();
-    this.#forward = await freePort();
+    this.#forwards = await Promise.all(GUEST_PORTS.map(freePort));
     const guest = await Guest.boot({
       image,
       folder,
       accelerator: this.#accelerator,
       scripts: join(root, 'test/interop/guest'),
-      forwards: [{ from: this.#forward, to: GUEST_PORT }],
+      forwards: GUEST_PORTS.map((to, i) => ({ from: this.#forwards[i]!, to })),
     });
     const seconds = ((Date.now() - started) / 1000).toFixed(1);
     say(`Linux ${guest.release} is up after ${seconds} s (${this.#accelerator})`);

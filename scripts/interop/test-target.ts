@@ -66,10 +66,11 @@ export class TestTarget {
     return join(this.#folder, `namespace-${nsid}.img`);
   }
 
-  async add(nsid: number, size: number): Promise<Namespace> {
+  /** `identity`: the end of its UUID. */
+  async add(nsid: number, size: number, identity = nsid): Promise<Namespace> {
     const file = await this.#open(nsid, size);
     this.#files.push(this.path(nsid));
-    return this.target.addNamespace(this.subsystem, file, this.#options(nsid));
+    return this.target.addNamespace(this.subsystem, file, this.#options(nsid, identity));
   }
 
   /** One in memory. */
@@ -89,8 +90,8 @@ export class TestTarget {
     return answer<FileIo>((done) => files.open(this.path(nsid), { readOnly: false, createSize }, done));
   }
 
-  #options(nsid: number): NamespaceOptions {
-    const uuid = `5c3f2a10-6c1e-4a53-9d5e-${String(nsid).padStart(12, '0')}`;
+  #options(nsid: number, identity = nsid): NamespaceOptions {
+    const uuid = `5c3f2a10-6c1e-4a53-9d5e-${String(identity).padStart(12, '0')}`;
     return { nsid, uuid, blockSize: this.blockSize, readOnly: false };
   }
 

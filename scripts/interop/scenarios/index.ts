@@ -1,6 +1,7 @@
 /** Every scenario, in the order in which they run. */
 import type { Scenario } from '../scenario.ts';
 import type { LocalScenario } from '../local.ts';
+import { LINUX_CHANGES } from './linux-changes.ts';
 import { LINUX_CONNECTS } from './linux-connects.ts';
 import { LINUX_DATA } from './linux-data.ts';
 import { LINUX_PATHS } from './linux-paths.ts';
@@ -9,14 +10,17 @@ import { LINUX_STAYS } from './linux-stays.ts';
 import { NBD_TOOLS } from './nbd-tools.ts';
 import { OUR_CLI } from './our-cli.ts';
 import { OUR_HOST } from './our-host.ts';
+import { OUR_PATHS } from './our-paths.ts';
 
 export const SCENARIOS: readonly Scenario[] = [
   ...LINUX_CONNECTS,
   ...LINUX_STAYS,
   ...LINUX_DATA,
+  ...LINUX_CHANGES,
   ...LINUX_PATHS,
   ...LINUX_RESERVES,
   ...OUR_HOST,
+  ...OUR_PATHS,
   ...OUR_CLI,
 ];
 

@@ -1,31 +1,11 @@
 /** Linux host → our target: paths, states of ANA groups and namespaces come and go under I/O; and large numbers. */
 import { answer } from '../../../src/api/answer.ts';
 import { AnaState } from '../../../src/nvme/ana-log.ts';
-import type { Context } from '../context.ts';
 import { HOST_ADDRESS, accelerator } from '../guest.ts';
 import { FROM_LINUX, type Scenario } from '../scenario.ts';
-import { MiB, type TestTarget } from '../test-target.ts';
+import { MiB } from '../test-target.ts';
+import { underFio } from '../under-fio.ts';
 import type { Wire } from '../wire.ts';
-
-/** fio runs in the guest while `change` does what it does here; its errors are the scenario's. */
-async function underFio(
-  context: Context,
-  target: TestTarget,
-  seconds: number,
-  change: () => Promise<void>,
-): Promise<void> {
-  await context.guest.run(
-    `(fio_verify $(disk ${target.nqn}) --size=2m --verify_backlog=64 --time_based --runtime=${seconds} \\
-      >/tmp/job 2>&1; echo $? >/tmp/job.status) >/dev/null 2>&1 &`,
-  );
-  await change();
-  context.note(
-    await context.guest.run(
-      `wait_for ${seconds + 60} test -s /tmp/job.status; cat /tmp/job; exit $(cat /tmp/job.status)`,
-      seconds + 70,
-    ),
-  );
-}
 
 const multipath: Scenario = {
   name: 'multipath',
@@ -57,7 +37,7 @@ const multipath: Scenario = {
       await moves(what, wire);
       context.equal(not.traffic.reads - before, 0, `${what}: reads over the other path`);
     };
-    await underFio(context, target, 60, async () => {
+    await underFio(context, target, async () => {
       await context.until('fio reads', 60, () => target.wire.traffic.reads + other.wire.traffic.reads > 100);
       core.setAnaState(first!, 1, AnaState.Inaccessible);
       await only('the first port is inaccessible', other.wire, target.wire);
@@ -104,7 +84,7 @@ const namespacesLive: Scenario = {
       context.note(`${what}: ${ms} ms`);
       context.check(ms <= SEEN, `${what}: the kernel sees it after ${ms} ms`);
     };
-    await underFio(context, target, 30, async () => {
+    await underFio(context, target, async () => {
       await context.until('fio reads', 60, () => target.wire.traffic.reads > 50);
       for (let round = 0; round < 2; round++) {
         await seen('appears', () => target.add(2, 8 * MiB), `find_disk ${target.nqn} 2`);

@@ -138,13 +138,37 @@ target() {
   echo INTEROP1 >"$nvmet/subsystems/$nqn/attr_serial"
   echo 1 >"$nvmet/subsystems/$nqn/attr_allow_any_host"
   add_namespace "$nqn" 1 "$backing"
-  mkdir -p "$nvmet/ports/$port"
-  echo tcp >"$nvmet/ports/$port/addr_trtype"
-  echo ipv4 >"$nvmet/ports/$port/addr_adrfam"
-  echo 0.0.0.0 >"$nvmet/ports/$port/addr_traddr"
-  echo "$port" >"$nvmet/ports/$port/addr_trsvcid"
+  port "$port"
   serve "$nqn" "$port"
 }
+
+# port PORT: a port at that TCP port, on every address, with ANA groups 1 and 2.
+port() {
+  [ ! -d "$nvmet/ports/$1" ] || return 0
+  mkdir "$nvmet/ports/$1" "$nvmet/ports/$1/ana_groups/2" || fail "port $1"
+  echo tcp >"$nvmet/ports/$1/addr_trtype"
+  echo ipv4 >"$nvmet/ports/$1/addr_adrfam"
+  echo 0.0.0.0 >"$nvmet/ports/$1/addr_traddr"
+  echo "$1" >"$nvmet/ports/$1/addr_trsvcid"
+}
+
+# ana PORT GROUP STATE
+ana() { echo "$3" >"$nvmet/ports/$1/ana_groups/$2/ana_state" || fail "ANA state $3"; }
+
+# refer PORT NAME TO: the discovery log of a port refers to another one; unrefer PORT NAME.
+refer() {
+  local at=$nvmet/ports/$1/referrals/$2
+  mkdir "$at" || fail "referral"
+  echo tcp >"$at/addr_trtype"
+  echo ipv4 >"$at/addr_adrfam"
+  echo 127.0.0.1 >"$at/addr_traddr"
+  echo "$3" >"$at/addr_trsvcid"
+  echo 1 >"$at/enable" || fail "referral $2"
+}
+unrefer() { rmdir "$nvmet/ports/$1/referrals/$2" || fail "referral $2"; }
+
+# set_attribute NQN NAME VALUE
+set_attribute() { echo "$3" >"$nvmet/subsystems/$1/$2" || fail "$2 = $3"; }
 
 # add_namespace NQN NSID BACKING
 add_namespace() {
@@ -168,6 +192,9 @@ tidy() {
   for each in "$nvmet"/ports/*/subsystems/*; do [ ! -L "$each" ] || rm "$each"; done
   for each in "$nvmet"/subsystems/*/namespaces/*; do
     [ ! -d "$each" ] || { echo 0 >"$each/enable" && rmdir "$each"; }
+  done
+  for each in "$nvmet"/ports/*/referrals/* "$nvmet"/ports/*/ana_groups/[2-9]*; do
+    [ ! -d "$each" ] || rmdir "$each"
   done
   for each in "$nvmet"/ports/* "$nvmet"/subsystems/*; do [ ! -d "$each" ] || rmdir "$each"; done
   for each in /sys/kernel/config/nullb/nullb*; do [ ! -d "$each" ] || { echo 0 >"$each/power" && rmdir "$each"; }; done
