@@ -26,7 +26,7 @@ export class Load {
   readonly #options: LoadOptions;
   readonly #ended: Promise<void>;
   #stopping = false;
-  #failure: unknown = undefined;
+  #failure: Error | undefined = undefined;
 
   constructor(disk: NvmeDisk, options: LoadOptions = {}) {
     this.#disk = disk;
@@ -35,7 +35,7 @@ export class Load {
     this.#ended = Promise.all(workers).then(
       () => undefined,
       (error: unknown) => {
-        this.#failure = error;
+        this.#failure = error instanceof Error ? error : new Error(String(error));
         this.#stopping = true;
       },
     );

@@ -63,14 +63,14 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'FUA ignored',
-    file: 'target/io.js',
+    file: 'target/blocks.js',
     from: 'command.op.fua = ReadWrite.cdw12.fua.get(command.view, 0) === 1 || !writeCache(command)',
     to: 'command.op.fua = false',
     caughtBy: 'fua',
   },
   {
     name: 'a Flush that syncs nothing',
-    file: 'target/io.js',
+    file: 'target/blocks.js',
     from: "command.op.kind = 'flush';\n        submit(command);",
     to: 'command.complete(0);',
     caughtBy: 'fua',
@@ -80,6 +80,8 @@ const MUTATIONS: readonly Mutation[] = [
 /** True: every one was found. `root`: the package, compiled. `args`: handed on to each run. */
 export function findMutations(root: string, args: readonly string[]): boolean {
   const missed: string[] = [];
+  // Before anything is booted for one.
+  for (const mutation of MUTATIONS) mutatedText(root, mutation);
   for (const mutation of MUTATIONS) {
     const { name, caughtBy } = mutation;
     const copy = mutated(root, mutation);
@@ -107,18 +109,20 @@ export function findMutations(root: string, args: readonly string[]): boolean {
   return missed.length === 0;
 }
 
-/** A copy of the package with the change in it. Throws LabError when the change does not fit any more. */
-function mutated(root: string, { name, file, from, to }: Mutation): string {
+/** A copy of the package with the change in it. */
+function mutated(root: string, mutation: Mutation): string {
+  const text = mutatedText(root, mutation);
   const copy = mkdtempSync(join(tmpdir(), 'nvmetcp-mutation-'));
   cpSync(join(root, 'dist'), join(copy, 'dist'), { recursive: true });
   for (const part of ['node_modules', 'package.json', 'test'])
     symlinkSync(join(root, part), join(copy, part));
-  const path = join(copy, 'dist/src', file);
-  const parts = readFileSync(path, 'utf8').split(from);
-  if (parts.length !== 2) {
-    rmSync(copy, { recursive: true, force: true });
-    throw new LabError(`mutation "${name}": ${file} has its place ${parts.length - 1} times, not once`);
-  }
-  writeFileSync(path, parts.join(to));
+  writeFileSync(join(copy, 'dist/src', mutation.file), text);
   return copy;
+}
+
+/** The file with the change in it. Throws LabError when the change does not fit any more. */
+function mutatedText(root: string, { name, file, from, to }: Mutation): string {
+  const parts = readFileSync(join(root, 'dist/src', file), 'utf8').split(from);
+  if (parts.length === 2) return parts.join(to);
+  throw new LabError(`mutation "${name}": ${file} has its place ${parts.length - 1} times, not once`);
 }

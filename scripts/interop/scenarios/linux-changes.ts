@@ -14,19 +14,19 @@ const deletion: Scenario = {
   async run(context) {
     const target = await context.target({ size: 16 * MiB });
     for (let round = 0; round < 2; round++) {
+      const { reads } = target.wire.traffic;
       await context.guest.run(
         `${context.connect(target)}
-        fio --name=load --filename=$disk --direct=1 --ioengine=libaio --rw=randrw --bs=4k --iodepth=32 \\
-          --eta=never --time_based --runtime=60 >/tmp/job 2>&1 &
-        job=$!
-        reads() { [ $(awk '{print $1}' /sys/block/\${disk##*/}/stat) -gt 100 ]; }
-        wait_for 30 reads
-        kill -0 $job || fail "fio ended early: $(cat /tmp/job)"
-        echo 1 >/sys/class/nvme/$ctrl/delete_controller || fail "delete_controller"
-        ended() { ! kill -0 $job; }
-        wait_for 30 ended
-        wait_for 20 no_controller ${target.nqn}`,
-        100,
+        (fio --name=load --filename=$disk --direct=1 --ioengine=libaio --rw=randrw --bs=4k --iodepth=32 \\
+          --eta=never --time_based --runtime=300 >/tmp/job 2>&1; echo $? >/tmp/job.status) >/dev/null 2>&1 &`,
+      );
+      await context.until('fio reads', 30, () => target.wire.traffic.reads > reads + 100);
+      await context.guest.run(
+        `[ ! -e /tmp/job.status ] || fail "fio ended early: $(cat /tmp/job)"
+        echo 1 >$(ls -d /sys/class/nvme/nvme*)/delete_controller || fail "delete_controller"
+        wait_for 30 test -s /tmp/job.status
+        wait_for 20 no_controller ${target.nqn}
+        rm /tmp/job.status`,
       );
       await context.until('our target has let go', 10, () => target.left.controllers === 0);
     }
