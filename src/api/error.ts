@@ -6,7 +6,10 @@ export interface NvmeErrorOptions {
 }
 
 /**
- * `code` is a stable name (`ECONNREFUSED`, `EINVAL`, …); `status` is the NVMe status when a command ended with one;
+ * `code` is a stable name: `EINVAL`, an option is wrong; `ENODEV`, it is not there; `ECONNREFUSED`, `ETIMEDOUT`, … as the
+ * system says; `EPROTO`, the other side broke the protocol; `ECANCELED`, disconnected or closed meanwhile; `ABORT_ERR`,
+ * the caller's signal, `cause` is its reason; `NVME_…`, a command's status; `OUTCOME_UNKNOWN`, it may have been carried
+ * out. `status` is the NVMe status when a command ended with one;
  * `message` is one line for a person.
  */
 export class NvmeError extends Error {

@@ -105,7 +105,8 @@ export class NvmeHost {
    * Connects a subsystem: one controller for its address, and one for each of `ways`. Resolves when the namespaces are
    * known; with several ways when at least one is connected and the others have failed or are connected too. Those that
    * failed are tried on, as after a loss. A controller that goes to the same place as the same host is used again,
-   * unless `duplicate_connect` says otherwise.
+   * unless `duplicate_connect` says otherwise. Rejects with the reason of the first way: what the system says
+   * (ECONNREFUSED, …), ETIMEDOUT, EPROTO, EINVAL, ABORT_ERR, or the status of a command.
    */
   async connect(options: ConnectOptions): Promise<NvmeSubsystem> {
     const { ways = [], ...first } = options;
@@ -144,7 +145,7 @@ export class NvmeHost {
     }
   }
 
-  /** Asks a discovery service what there is to connect to, and leaves it again. */
+  /** Asks a discovery service what there is to connect to, and leaves it again. Rejects as `connect` does. */
   async discover(options: AddressOptions): Promise<DiscoveryResult> {
     this.#checkOpen();
     const identity = await this.#resolve(options);
@@ -187,7 +188,7 @@ export class NvmeHost {
 
   /**
    * Serves disks to NBD clients (qemu-img, nbdcopy, nbdinfo, nbdfuse, fio) on a Unix-domain socket. It goes with the
-   * host, or by its own `close`.
+   * host, or by its own `close`. Rejects with what the system says of the socket: EADDRINUSE, EACCES, ….
    */
   async serveNbd(disks: NvmeDisk | readonly NvmeDisk[], options: NbdOptions): Promise<NvmeNbd> {
     this.#checkOpen();
