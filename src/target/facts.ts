@@ -18,6 +18,8 @@ export const factsDocument = (uuid: string): string => `namespace-${uuid}.json`;
 /** A save that runs, and the one that follows it: newer facts replace what was not begun yet. */
 interface Saving {
   next: { text: string; told: IoDone[] } | undefined;
+  /** The namespace is gone: what is to be done behind all of them. */
+  readonly after: (() => void)[];
 }
 
 export class FactsStore {
@@ -59,9 +61,12 @@ export class FactsStore {
     else running.next = { text, told: [...(running.next?.told ?? []), done] };
   }
 
-  /** The namespace is gone for good. Nothing of it is being saved any more. */
+  /** The namespace is gone for good; behind what is being saved of it, which would bring the document back. */
   remove(uuid: string, done: IoDone): void {
-    this.#store.remove(factsDocument(uuid), done);
+    const remove = (): void => this.#store.remove(factsDocument(uuid), done);
+    const running = this.#saving.get(uuid);
+    if (running === undefined) remove();
+    else running.after.push(remove);
   }
 
   /** Saves that are under way. */
@@ -69,13 +74,14 @@ export class FactsStore {
     return this.#saving.size;
   }
 
-  #write(uuid: string, text: string, told: readonly IoDone[]): void {
-    const saving: Saving = { next: undefined };
+  #write(uuid: string, text: string, told: readonly IoDone[], after: (() => void)[] = []): void {
+    const saving: Saving = { next: undefined, after };
     this.#saving.set(uuid, saving);
     this.#store.write(factsDocument(uuid), text, (error) => {
       this.#saving.delete(uuid);
       // First the next one, so that a save that somebody makes when he is told stands behind it.
-      if (saving.next !== undefined) this.#write(uuid, saving.next.text, saving.next.told);
+      if (saving.next !== undefined) this.#write(uuid, saving.next.text, saving.next.told, after);
+      else for (const then of after) then();
       for (const done of told) done(error);
     });
   }

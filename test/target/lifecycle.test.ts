@@ -260,6 +260,20 @@ t.test('LIFE.4 a private namespace is the host’s that it was first attached to
     t.equal(facts.saving, 0);
     t.end();
   });
+
+  t.test('what is removed for good is not brought back by a save that waited', (t) => {
+    const { env, target } = new TargetWorld();
+    const { facts } = target;
+    const told: string[] = [];
+    facts.save('x', { owner: 1 }, () => void told.push('one'));
+    facts.save('x', { owner: 2 }, () => void told.push('two'));
+    facts.remove('x', () => void told.push('removed'));
+    env.clock.settle();
+    t.same(told, ['one', 'two', 'removed']);
+    t.notOk(env.store.documents.has(factsDocument('x')));
+    t.equal(facts.saving, 0);
+    t.end();
+  });
 });
 
 t.test('LIFE.5 active and allocated differ; Namespace Attachment moves between them', (t) => {
