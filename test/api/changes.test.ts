@@ -6,6 +6,7 @@ import {
   type FollowOptions,
   type HostChange,
   type HostChanges,
+  type HostOptions,
   type NvmeHost,
 } from '../../src/api/index.ts';
 import { Event, eventDword } from '../../src/nvme/event.ts';
@@ -22,7 +23,11 @@ const AT = { traddr: '127.0.0.1', nr_io_queues: 1, keep_alive_tmo: 0 };
 class World {
   readonly env = memoryEnv();
   readonly fake = new FakeController(this.env);
-  readonly host: NvmeHost = createHost({ env: this.env, etc: '/nonexistent', ...IDENTITY });
+  readonly host: NvmeHost;
+
+  constructor(limits: HostOptions['limits'] = {}) {
+    this.host = createHost({ env: this.env, etc: '/nonexistent', ...IDENTITY, limits });
+  }
 
   /** Lets the world go on until the promise is settled. */
   async run<T>(promise: Promise<T>): Promise<T> {
@@ -107,18 +112,12 @@ t.test('since: goes on after a number; what is not kept any more is said to be d
   t.strictSame(await takeAll(world.host.changes({ since: all.length })), []);
   await world.run(world.host.close());
 
-  const env = memoryEnv();
-  new FakeController(env);
-  const host = createHost({ env, etc: '/nonexistent', ...IDENTITY, limits: { journal: 2 } });
-  const connected = host.connect({ ...AT, subnqn: SUBNQN });
-  for (let turns = 0; turns < 50; turns++) {
-    env.clock.advance(0);
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-  await connected;
-  const [dropped, ...kept] = await takeAll(host.changes({ since: 0 }));
+  const short = new World({ journal: 2 });
+  await short.connect();
+  const [dropped, ...kept] = await takeAll(short.host.changes({ since: 0 }));
   t.match(dropped, { kind: 'dropped', count: all.length - 2 });
   t.equal(kept.length, 2);
+  await short.run(short.host.close());
 });
 
 t.test('it ends with the signal, with break, and with the host; nothing is left behind', async (t) => {
