@@ -57,7 +57,10 @@ export interface RawCommand {
   /** Command Dwords 10 to 15; what is left out is 0. */
   readonly dwords: readonly number[];
   readonly direction: Direction;
-  /** It changes media, reservations or the namespace. */
+  /**
+   * It changes media, reservations or the namespace. Which blocks is not known, so none are kept from others: when its
+   * path is lost, its outcome is unknown, unless `write_failover` is immediate.
+   */
   readonly changes: boolean;
   /** Carried out twice it ends as it does once. */
   readonly repeatable: boolean;

@@ -181,10 +181,10 @@ export class Traffic {
     const { writeFailover, limits } = this.#head;
     // What its owner gives up while the connection is well is not lost: the controller answers it, some time.
     const lost = status === Status.AbortedByHost && (!io.abandoned || !association.open);
-    if (lost && io.changes && writeFailover === 'safe' && !association.hopeless && !this.#head.gone) {
-      const blocks = extent(io, start, count);
-      if (blocks.length > 0) this.#ghosts.add(association, blocks);
-    }
+    // A raw command has none that we know of: nothing could be kept from them, so it is not held either.
+    const blocks = lost && io.changes ? extent(io, start, count) : [];
+    const provable = !association.hopeless && blocks.length > 0;
+    if (provable && writeFailover === 'safe' && !this.#head.gone) this.#ghosts.add(association, blocks);
     if (io.status !== 0) {
       io.unknown ||= lost && io.changes;
       return;
@@ -195,7 +195,7 @@ export class Traffic {
         changes: io.changes,
         repeatable: io.repeatable,
         retries,
-        provable: !association.hopeless,
+        provable,
       },
       writeFailover,
       limits.retries,

@@ -262,6 +262,32 @@ t.test('commands whose result changes when repeated end with an outcome that is 
   t.end();
 });
 
+t.test(
+  'GHOST.2 a raw command that changes nobody knows which blocks is not held: its outcome is unknown',
+  (t) => {
+    for (const writeFailover of ['safe', 'immediate'] as const) {
+      const m = lostPath({ options: { heads: { writeFailover } } });
+      const command = {
+        opcode: 0x04,
+        dwords: [],
+        direction: 'none',
+        changes: true,
+        repeatable: true,
+      } as const;
+      const { io } = m.world.submit(m.head, 'command', { command });
+      m.world.settle();
+      m.down(m.a);
+      t.ok(io.over);
+      t.strictSame(
+        [io.status, io.unknown],
+        writeFailover === 'safe' ? [Status.AbortedByHost, true] : [0, false],
+      );
+      t.strictSame(m.stop(), []);
+    }
+    t.end();
+  },
+);
+
 t.test('a Compare that was never sent goes another way', (t) => {
   const m = lostPath({ options: { queueEntries: 16 } });
   for (let i = 0; i < 15; i++) m.world.read(m.head, i, 1);
