@@ -194,7 +194,7 @@ const follow: Scenario = {
     const [, second] = GUEST_PORTS;
     await linux.down(1);
     const identity = { hostnqn: HOST_NQN, hostid: HOST_UUID };
-    const registry = new Registry(nodeEnv({ logger: context.journal }));
+    const registry = new Registry(nodeEnv({ logger: context.journal }), { ...LIMITS, followRetry: 1000 });
     const recovery = { reconnectDelay: 1000, ctrlLossTmo: Infinity };
     const service = (trsvcid: number) => ({
       ...discoveryOptions({ traddr: '127.0.0.1', trsvcid, keep_alive_tmo: 10 }, identity),
@@ -230,6 +230,7 @@ const follow: Scenario = {
     const has = (what: string, ...nqns: string[]): Promise<void> =>
       context.until(what, 30, () => connected().join() === nqns.join());
     await has('the subsystem', linux.nqn);
+    // The referral is there before anybody listens where it leads: it is tried again.
     const other = `${linux.nqn}-other`;
     await context.guest.run(
       `mkdir $nvmet/subsystems/${other} && echo 1 >$nvmet/subsystems/${other}/attr_allow_any_host
