@@ -41,13 +41,21 @@ export class Durability implements Listener {
     };
   }
 
-  /** The same file, but for two calls that are seen. */
+  /** The same file, but for three calls that are seen. */
   #watch(file: FileIo): FileIo {
+    const written = (offset: number, parts: readonly Uint8Array[]): void => {
+      const length = parts.reduce((sum, part) => sum + part.length, 0);
+      this.#dirty.push({ from: offset, to: offset + length, at: ++this.#time });
+    };
     const seen = {
+      writeNow: (offset: number, parts: readonly Uint8Array[]): ReturnType<FileIo['writeNow']> => {
+        const result = file.writeNow(offset, parts);
+        if (result !== 'later') written(offset, parts);
+        return result;
+      },
       write: (offset: number, parts: readonly Uint8Array[], done: IoDone): void => {
-        const length = parts.reduce((sum, part) => sum + part.length, 0);
         file.write(offset, parts, (error) => {
-          this.#dirty.push({ from: offset, to: offset + length, at: ++this.#time });
+          written(offset, parts);
           done(error);
         });
       },
@@ -62,7 +70,7 @@ export class Durability implements Listener {
     };
     return new Proxy(file, {
       get: (target, name) => {
-        if (name === 'write' || name === 'sync') return seen[name];
+        if (name === 'write' || name === 'writeNow' || name === 'sync') return seen[name];
         const value: unknown = Reflect.get(target, name, target);
         return typeof value === 'function' ? (value.bind(target) as unknown) : value;
       },

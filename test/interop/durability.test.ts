@@ -9,6 +9,7 @@ function watched(): { durability: Durability; file: FileIo } {
   const real = {
     size: 65_536,
     write: (_offset: number, _parts: unknown, done: () => void) => done(),
+    writeNow: (offset: number) => (offset === 0 ? 'later' : undefined),
     sync: (done: () => void) => done(),
   } as unknown as FileIo;
   const files = durability.files({
@@ -47,6 +48,17 @@ void test('a write with FUA that is answered before a sync is found', (t) => {
   file.sync(ignore);
   durability.response(command(IoOpcode.Write, 1, note, true), 0);
   t.equal(durability.violations.length, 1, 'after the sync all is well');
+  t.end();
+});
+
+void test('a write that is over when it returns is seen, one that is put off is not', (t) => {
+  const { durability, file } = watched();
+  file.writeNow(0, block);
+  durability.response(command(IoOpcode.Flush, 0, durability.command()), 0);
+  t.same(durability.violations, []);
+  file.writeNow(512, block);
+  durability.response(command(IoOpcode.Flush, 0, durability.command()), 0);
+  t.equal(durability.violations.length, 1);
   t.end();
 });
 
