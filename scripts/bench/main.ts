@@ -11,13 +11,14 @@ import { parseArgs } from 'node:util';
 import { pinned } from './child.ts';
 import { type Measured, type Summary, ratio, summary } from './numbers.ts';
 import { plot } from './plot.ts';
-import { Servers, type Subject, type Timing } from './subjects.ts';
+import { type HostSubject, Servers, type Subject, type Timing } from './subjects.ts';
 import { table } from './table.ts';
-import { KINDS, SIZE, STORES, plan, workName, type Kind, type Row, type Store } from './work.ts';
+import { KINDS, SIZE, STORES, plan, workName, type Kind, type Row, type Store, type Work } from './work.ts';
 
 const HELP = `npm run bench -- [options]
   --seconds N      of each measurement (1)
   --repeat N       measurements of each subject (3)
+  --what LIST      target,host,fairness (all)
   --stores LIST    ${STORES.join(',')} (all)
   --kinds LIST     ${KINDS.join(',')} (all)
   --depths LIST    commands under way on a queue (1,32,128)
@@ -38,6 +39,22 @@ export interface Result {
   readonly ratios: Readonly<Partial<Record<Subject, number>>>;
 }
 
+export interface HostResult {
+  readonly work: Work;
+  readonly name: string;
+  readonly subjects: Readonly<Partial<Record<HostSubject, Summary>>>;
+  /** Of rates to the bare client's. */
+  readonly ratios: Readonly<Partial<Record<HostSubject, number>>>;
+}
+
+/** A reader at depth 1 beside a writer, and by itself. */
+export interface FairnessResult {
+  readonly store: Store;
+  readonly alone: Summary;
+  readonly beside: Summary;
+  readonly writer: Summary;
+}
+
 export interface Report {
   readonly node: string;
   readonly kernel: string;
@@ -49,7 +66,12 @@ export interface Report {
   readonly repeat: number;
   readonly seconds: number;
   readonly results: readonly Result[];
+  readonly host: readonly HostResult[];
+  readonly fairness: readonly FairnessResult[];
 }
+
+const WHAT = ['target', 'host', 'fairness'] as const;
+type What = (typeof WHAT)[number];
 
 interface Options {
   readonly rows: readonly Row[];
@@ -60,6 +82,7 @@ interface Options {
   readonly profile: string | undefined;
   readonly out: string | undefined;
   readonly json: boolean;
+  readonly what: readonly What[];
 }
 
 function listOf<T extends string>(text: string | undefined, all: readonly T[]): T[] {
@@ -79,6 +102,7 @@ function options(): Options | undefined {
     options: {
       seconds: { type: 'string' },
       repeat: { type: 'string' },
+      what: { type: 'string' },
       stores: { type: 'string' },
       kinds: { type: 'string' },
       depths: { type: 'string' },
@@ -116,19 +140,64 @@ function options(): Options | undefined {
     profile: values['cpu-prof'],
     out: values.out,
     json: values.json,
+    what: listOf<What>(values.what, WHAT),
   };
 }
 
-/** The subjects of a row take turns; every other time in the opposite order. */
-async function measure(servers: Servers, row: Row, timing: Timing, repeat: number): Promise<Result> {
-  const subjects = servers.subjects(row);
-  const measured = new Map<Subject, Measured[]>(subjects.map((subject) => [subject, []]));
+/** They take turns; every other time in the opposite order. */
+async function inTurn<S extends string>(
+  subjects: readonly S[],
+  repeat: number,
+  measure: (subject: S) => Promise<Measured>,
+): Promise<Partial<Record<S, Summary>>> {
+  const measured = new Map<S, Measured[]>(subjects.map((subject) => [subject, []]));
   for (let i = 0; i < repeat; i++)
     for (const subject of i % 2 === 0 ? subjects : [...subjects].reverse())
-      measured.get(subject)!.push(await servers.measure(subject, row, timing));
-  const summaries = Object.fromEntries(
-    [...measured].map(([subject, each]) => [subject, summary(each)]),
-  ) as Partial<Record<Subject, Summary>>;
+      measured.get(subject)!.push(await measure(subject));
+  const summaries: Partial<Record<S, Summary>> = {};
+  for (const [subject, each] of measured) summaries[subject] = summary(each);
+  return summaries;
+}
+
+async function measureHost(
+  servers: Servers,
+  work: Work,
+  timing: Timing,
+  repeat: number,
+): Promise<HostResult> {
+  const subjects = servers.hostSubjects(work);
+  const summaries = await inTurn(subjects, repeat, (subject) => servers.measureHost(subject, work, timing));
+  const ratios: Partial<Record<HostSubject, number>> = {};
+  const { client } = summaries;
+  for (const subject of subjects)
+    if (client !== undefined && subject !== 'client') ratios[subject] = ratio(summaries[subject]!, client);
+  return { work, name: workName(work), subjects: summaries, ratios };
+}
+
+const READER: Work = { kind: 'randread', bytes: 4096, depth: 1, queues: 1, digests: false };
+const WRITER: Work = { kind: 'write', bytes: 128 * 1024, depth: 128, queues: 1, digests: false };
+
+async function measureFairness(
+  servers: Servers,
+  store: Store,
+  timing: Timing,
+  repeat: number,
+): Promise<FairnessResult> {
+  const alone: Measured[] = [];
+  const beside: Measured[] = [];
+  const writer: Measured[] = [];
+  for (let i = 0; i < repeat; i++) {
+    alone.push((await servers.together(store, [READER], timing))[0]!);
+    const [reads, writes] = await servers.together(store, [READER, WRITER], timing);
+    beside.push(reads!);
+    writer.push(writes!);
+  }
+  return { store, alone: summary(alone), beside: summary(beside), writer: summary(writer) };
+}
+
+async function measure(servers: Servers, row: Row, timing: Timing, repeat: number): Promise<Result> {
+  const subjects = servers.subjects(row);
+  const summaries = await inTurn(subjects, repeat, (subject) => servers.measure(subject, row, timing));
   const target = summaries.target!;
   const ratios: Partial<Record<Subject, number>> = {};
   for (const subject of subjects)
@@ -144,7 +213,17 @@ function fileSystemOf(path: string): string {
   }
 }
 
-async function run({ rows, timing, repeat, stores, folder, profile, out, json }: Options): Promise<void> {
+async function run({
+  rows,
+  timing,
+  repeat,
+  stores,
+  folder,
+  profile,
+  out,
+  json,
+  what,
+}: Options): Promise<void> {
   const folders: Partial<Record<Store, string>> = {};
   if (stores.includes('tmpfs')) folders.tmpfs = mkdtempSync('/dev/shm/nvmetcp-bench-');
   if (stores.includes('disk')) folders.disk = mkdtempSync(join(folder, 'nvmetcp-bench-'));
@@ -159,10 +238,18 @@ async function run({ rows, timing, repeat, stores, folder, profile, out, json }:
     const flags = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`];
     servers = await Servers.start(files, flags);
     const results: Result[] = [];
-    for (const row of rows) {
+    for (const row of what.includes('target') ? rows : []) {
       results.push(await measure(servers, row, timing, repeat));
       if (process.stderr.isTTY) process.stderr.write(`\r${results.length} of ${rows.length}\u001b[K`);
     }
+    const host: HostResult[] = [];
+    // The memory rows say what the host is asked for, once.
+    if (what.includes('host'))
+      for (const work of new Map(rows.map(({ work }) => [workName(work), work])).values())
+        host.push(await measureHost(servers, work, timing, repeat));
+    const fairness: FairnessResult[] = [];
+    if (what.includes('fairness'))
+      for (const store of stores) fairness.push(await measureFairness(servers, store, timing, repeat));
     const report: Report = {
       node: process.version,
       kernel: release(),
@@ -173,6 +260,8 @@ async function run({ rows, timing, repeat, stores, folder, profile, out, json }:
       repeat,
       seconds: timing.time / 1000,
       results,
+      host,
+      fairness,
     };
     console.log(json ? JSON.stringify(report, undefined, 1) : table(report));
     if (out === undefined) return;

@@ -1,11 +1,17 @@
 /** Who takes part: servers that run for the whole time, and what is asked of them in turn. */
 import { start, type Child } from './child.ts';
 import type { BareInput, BareOutput } from './bare.ts';
+import type { HostJob } from './host.ts';
 import type { Job } from './load.ts';
 import type { Measured } from './numbers.ts';
 import type { Place } from './stream.ts';
 import type { TargetInput, TargetOutput } from './target.ts';
-import type { Row, Store } from './work.ts';
+import type { Row, Store, Work } from './work.ts';
+
+/** Whom the host is asked to talk to: a responder, or our target. */
+export const HOST_SUBJECTS = ['client', 'done', 'promise', 'both'] as const;
+/** `client`: bare, with commands encoded beforehand; `done`, `promise`: ours at two levels; `both`: ours, to our target. */
+export type HostSubject = (typeof HOST_SUBJECTS)[number];
 
 /** `socket`: the bare server from memory; `file`: the bare server with the same file; `target`: ours. */
 export const SUBJECTS = ['socket', 'file', 'mapped', 'target'] as const;
@@ -26,19 +32,17 @@ interface Server {
 export class Servers {
   readonly #bare: Child<BareOutput>;
   readonly #target: Child<TargetOutput>;
+  readonly #responder: Child<Place>;
   readonly #ports: BareOutput;
   readonly #places: TargetOutput;
+  readonly #responds: Place;
 
   private constructor(
-    bare: Child<BareOutput>,
-    target: Child<TargetOutput>,
-    ports: BareOutput,
-    places: TargetOutput,
+    children: readonly [Child<BareOutput>, Child<TargetOutput>, Child<Place>],
+    said: readonly [BareOutput, TargetOutput, Place],
   ) {
-    this.#bare = bare;
-    this.#target = target;
-    this.#ports = ports;
-    this.#places = places;
+    [this.#bare, this.#target, this.#responder] = children;
+    [this.#ports, this.#places, this.#responds] = said;
   }
 
   /** `profile`: V8's flags for the target's process. */
@@ -46,7 +50,9 @@ export class Servers {
     const input: BareInput & TargetInput = { files };
     const bare = start<BareOutput>('server', 'bare', input);
     const target = start<TargetOutput>('server', 'target', input, profile);
-    return new Servers(bare, target, await bare.said, await target.said);
+    const responder = start<Place>('server', 'responder', {});
+    const said = await Promise.all([bare.said, target.said, responder.said]);
+    return new Servers([bare, target, responder], said);
   }
 
   /** Those that can do this row; `mapped` needs koffi, and only reads. */
@@ -65,10 +71,31 @@ export class Servers {
     return (await start<Measured[]>('client', 'load', job).said)[0]!;
   }
 
+  /** The responder knows no digests. */
+  hostSubjects({ digests }: Work): HostSubject[] {
+    return HOST_SUBJECTS.filter((subject) => !digests || subject === 'both');
+  }
+
+  async measureHost(subject: HostSubject, work: Work, timing: Timing): Promise<Measured> {
+    const target = { place: this.#places['memory']!, server: this.#target.pid };
+    const responder = { place: this.#responds, server: this.#responder.pid };
+    const where = subject === 'both' ? target : responder;
+    if (subject === 'client') {
+      const job: Job = { ...where, works: [work], ...timing };
+      return (await start<Measured[]>('client', 'load', job).said)[0]!;
+    }
+    const level = subject === 'promise' ? 'promise' : 'done';
+    const job: HostJob = { ...where, work, level, ...timing };
+    return (await start<Measured[]>('client', 'host', job).said)[0]!;
+  }
+
   /** Several kinds of work on the target at once. */
   async together(store: Store, works: Job['works'], timing: Timing): Promise<Measured[]> {
     const { place, pid } = this.#server('target', store);
-    return start<Measured[]>('client', 'load', { place, works, server: pid, ...timing } satisfies Job).said;
+    // A client each, so that none of them waits for another's work.
+    const jobs = works.map((work): Job => ({ place, works: [work], server: pid, ...timing }));
+    const said = await Promise.all(jobs.map((job) => start<Measured[]>('client', 'load', job).said));
+    return said.flat();
   }
 
   #server(subject: Subject, store: Store): Server {
@@ -81,5 +108,6 @@ export class Servers {
     // A profile is written at the end of a process that ends by itself.
     this.#target.process.kill('SIGINT');
     this.#bare.process.kill();
+    this.#responder.process.kill();
   }
 }

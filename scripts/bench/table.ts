@@ -1,7 +1,7 @@
 /** A report as a Markdown table. */
-import type { Report, Result } from './main.ts';
+import type { FairnessResult, HostResult, Report, Result } from './main.ts';
 import type { Summary } from './numbers.ts';
-import type { Subject } from './subjects.ts';
+import type { HostSubject, Subject } from './subjects.ts';
 
 const HEAD = [
   'work',
@@ -43,15 +43,63 @@ function cells({ name, subjects, ratios }: Result): string[] {
   ];
 }
 
-export function table(report: Report): string {
-  const rows = [HEAD, ...report.results.map(cells)];
-  const widths = HEAD.map((_, i) => Math.max(3, ...rows.map((row) => row[i]!.length)));
+const HOST_HEAD = [
+  'host',
+  'bare client',
+  'submit/done',
+  'ratio',
+  'promises',
+  'ratio',
+  'with our target',
+  'CPU µs/IO done, promises, client',
+  'p50 / p99 / p99.9 µs',
+];
+
+function hostCells({ name, subjects, ratios }: HostResult): string[] {
+  const { client, done, promise, both } = subjects;
+  const to = (subject: HostSubject): string => ratios[subject]?.toFixed(2) ?? '';
+  const cpu = [done, promise, client].map((each) => each?.clientCpu?.toFixed(2) ?? '–').join(', ');
+  const times = done === undefined ? '' : [done.p50, done.p99, done.p999].join(' / ');
+  return [name, rate(client), rate(done), to('done'), rate(promise), to('promise'), rate(both), cpu, times];
+}
+
+const FAIRNESS_HEAD = [
+  'fairness: 4 KiB reader at depth 1',
+  'alone /s',
+  'p99 µs',
+  'beside a 128 KiB writer at depth 128 /s',
+  'p99 µs',
+  'writer MiB/s',
+];
+
+const fairnessCells = ({ store, alone, beside, writer }: FairnessResult): string[] => [
+  store,
+  rate(alone),
+  String(alone.p99),
+  rate(beside),
+  String(beside.p99),
+  String(Math.round(writer.rate / 8)),
+];
+
+function lines(head: readonly string[], cells: readonly (readonly string[])[]): string[] {
+  if (cells.length === 0) return [];
+  const rows = [head, ...cells];
+  const widths = head.map((_, i) => Math.max(3, ...rows.map((row) => row[i]!.length)));
   const line = (row: readonly string[]): string =>
     `| ${row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join(' | ')} |`;
   const rule = `| ${widths.map((width, i) => (i === 0 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`)).join(' | ')} |`;
+  return ['', line(head), rule, ...cells.map(line)];
+}
+
+export function table(report: Report): string {
   const { node, kernel, processor, processors, pinned, disk, repeat, seconds } = report;
   const where = `Node ${node}, Linux ${kernel}, ${processors} × ${processor}, ${
     pinned ? 'server and client on a processor each' : 'not pinned'
   }; disk: ${disk}; medians of ${repeat} × ${seconds} s, commands per second.`;
-  return [where, '', line(HEAD), rule, ...rows.slice(1).map(line)].join('\n');
+  return [
+    where,
+    ...lines(HEAD, report.results.map(cells)),
+    ...lines(HOST_HEAD, report.host.map(hostCells)),
+    ...lines(FAIRNESS_HEAD, report.fairness.map(fairnessCells)),
+  ].join('\n');
 }

@@ -126,7 +126,8 @@ export class Connection implements PduHandler, TransportEvents {
       this.#attempt?.cancel();
       this.#never(failure('ETIMEDOUT', `no TCP connection to ${this.#address()} within ${seconds} s`));
     });
-    this.#attempt = this.owner.net.connect(to, (error, transport) => {
+    // Headers and data are copied to where they belong at once.
+    this.#attempt = this.owner.net.connect({ ...to, chunksAreLent: true }, (error, transport) => {
       this.#attempt = undefined;
       if (transport !== undefined) this.#connected(transport);
       else if (this.state.is('connecting'))

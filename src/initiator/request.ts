@@ -8,6 +8,7 @@
  * is written leaves from them uncopied.
  */
 import { viewOf } from '../layout/struct.ts';
+import { empty } from '../runtime/empty.ts';
 import { PSDT_SGL, SqeHead } from '../nvme/sqe.ts';
 import type { Association } from './association.ts';
 import type { Path } from './path.ts';
@@ -71,7 +72,7 @@ export class Request {
     SqeHead.opc.set(this.view, 0, opcode);
     SqeHead.flags.psdt.set(this.view, 0, PSDT_SGL);
     this.direction = 'none';
-    this.parts.length = 0;
+    empty(this.parts);
     this.length = 0;
     this.exact = true;
     this.timeout = Infinity;

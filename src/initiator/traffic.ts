@@ -12,6 +12,7 @@
  */
 import { isPathError, Status } from '../nvme/status.ts';
 import { assert } from '../runtime/assert.ts';
+import { empty } from '../runtime/empty.ts';
 import type { Association } from './association.ts';
 import { isAnaStatus, retryDelay, verdict } from './failover.ts';
 import { Ghosts } from './ghost.ts';
@@ -323,7 +324,7 @@ export class Traffic {
   }
 
   #recycle(request: Request): void {
-    request.parts.length = 0;
+    empty(request.parts);
     request.path = undefined;
     request.association = undefined;
     if (this.#spare.length < SPARE) this.#spare.push(request);

@@ -46,7 +46,7 @@ export interface Address {
 
 /** What happens on a connection. After `closed` nothing follows. */
 export interface TransportEvents {
-  /** The chunk is the receiver's to keep; slices of it may live on. */
+  /** The chunk is the receiver's to keep (but see `chunksAreLent`); slices of it may live on. */
   data(chunk: Uint8Array): void;
   /** The peer half-closed (FIN): no more data will come. */
   end(): void;
@@ -84,6 +84,8 @@ export interface ConnectOptions {
   readonly to: Address;
   /** Local address and interface to come from. */
   readonly localHost?: string | undefined;
+  /** A chunk that `data` gets is used again when the call is over: whoever wants to keep something of it copies it. */
+  readonly chunksAreLent?: boolean | undefined;
 }
 
 export interface Listener {

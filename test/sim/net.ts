@@ -170,6 +170,7 @@ export class SimNet implements WireUser {
         process: listening.process,
         address: to,
       });
+      wire.client.lends = options.chunksAreLent === true;
       this.wires.push(wire);
       this.trace.note('accepts', link.name, wire.id);
       listening.accept(wire.server);

@@ -218,6 +218,8 @@ export class SimTransport implements Transport {
   readonly wire: Wire;
   events: TransportEvents | undefined = undefined;
   paused = false;
+  /** Chunks are used again: see `ConnectOptions.chunksAreLent`. */
+  lends = false;
   /** Closed, as its user knows it; and whether that left the peer something orderly to see. */
   over = false;
   leftOrderly = true;
@@ -322,6 +324,8 @@ export class SimTransport implements Transport {
   deliver(chunk: Uint8Array): void {
     if (this.#closing || this.process.dead) return;
     this.events!.data(chunk);
+    // Whoever keeps something of it is found out.
+    if (this.lends) chunk.fill(0xee);
     this.touched();
   }
 

@@ -62,7 +62,7 @@ export class NodeLocalNet implements LocalNet {
       if (answered) return;
       answered = true;
       socket.off('error', refused);
-      done(undefined, new NodeTransport(socket, path));
+      done(undefined, new NodeTransport(socket, { path }));
     });
     return {
       cancel: () => {
@@ -80,7 +80,7 @@ function bind(
   done: (error: IoError | undefined, listener?: Listener) => void,
 ): void {
   const server = net.createServer({ allowHalfOpen: true }, (socket) =>
-    accept(new NodeTransport(socket, path)),
+    accept(new NodeTransport(socket, { path })),
   );
   const refused = (error: Error): void => done(ioError(error));
   server.once('error', refused);

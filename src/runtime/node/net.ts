@@ -29,6 +29,13 @@ function failure(tried: string, at: Address, thrown: unknown): IoError {
   return { code, message: `cannot ${tried} ${at.host} port ${at.port}: ${REASONS[code] ?? message}` };
 }
 
+/** Bytes of a read that may have left something behind, and of reads in a row after which others have a turn. */
+const FULL = 65_536;
+const BURST = 256 * 1024;
+
+/** What is read is used up before anything else is read, by whichever socket. */
+const SHARED = Buffer.alloc(256 * 1024);
+
 const NOWHERE: Address = { host: '', port: 0 };
 const addressOf = (host: string | undefined, port: number | undefined): Address =>
   host === undefined ? NOWHERE : { host, port: port ?? 0 };
@@ -49,14 +56,23 @@ export class NodeTransport implements Transport {
     if (error && ioError(error).code === 'EFAULT') this.#events?.faulted?.();
     this.#dones.shift()?.();
   };
+  readonly #lends: boolean;
   #events: TransportEvents | undefined = undefined;
   #error: string | undefined = undefined;
+  /** Bytes received since a read that did not fill its buffer. */
+  #burst = 0;
+  #yielding = false;
+  #paused = false;
   #ended = false;
   #closed = false;
 
-  /** `path`: of a Unix-domain socket, where both ends have the same name. */
-  constructor(socket: net.Socket, path?: string) {
+  /**
+   * `path`: of a Unix-domain socket, where both ends have the same name. `lends`: somebody else brings what was received
+   * (`received`), as chunks that are used again.
+   */
+  constructor(socket: net.Socket, { path, lends = false }: { path?: string; lends?: boolean } = {}) {
     this.#socket = socket;
+    this.#lends = lends;
     this.local = addressOf(path ?? socket.localAddress, socket.localPort);
     this.remote = addressOf(path ?? socket.remoteAddress, socket.remotePort);
     socket.setNoDelay(true);
@@ -71,8 +87,27 @@ export class NodeTransport implements Transport {
   start(events: TransportEvents): void {
     assert(this.#events === undefined, 'a transport is started once');
     this.#events = events;
-    this.#socket.on('data', (chunk) => events.data(chunk));
+    if (!this.#lends) this.#socket.on('data', (chunk) => this.received(chunk));
     this.#socket.on('end', () => events.end());
+  }
+
+  received(chunk: Uint8Array): void {
+    this.#events?.data(chunk);
+    // libuv reads on while the system has more, up to 32 times, before it looks at any other socket.
+    this.#burst = chunk.length < FULL ? 0 : this.#burst + chunk.length;
+    if (this.#burst >= BURST) this.#yield();
+  }
+
+  /** Lets everybody else have a turn. */
+  #yield(): void {
+    this.#burst = 0;
+    if (this.#paused || this.#yielding) return;
+    this.#yielding = true;
+    this.#socket.pause();
+    setImmediate(() => {
+      this.#yielding = false;
+      if (!this.#paused) this.#socket.resume();
+    });
   }
 
   write(parts: readonly Uint8Array[], done: () => void): void {
@@ -91,11 +126,13 @@ export class NodeTransport implements Transport {
   }
 
   pause(): void {
+    this.#paused = true;
     this.#socket.pause();
   }
 
   resume(): void {
-    this.#socket.resume();
+    this.#paused = false;
+    if (!this.#yielding) this.#socket.resume();
   }
 
   end(): void {
@@ -152,8 +189,14 @@ export class NodeNet implements Net {
     options: ConnectOptions,
     done: (error: IoError | undefined, transport?: Transport) => void,
   ): { cancel(): void } {
-    const { to, localHost } = options;
+    const { to, localHost, chunksAreLent: lends = false } = options;
+    let transport: NodeTransport | undefined;
+    const callback = (bytes: number): boolean => {
+      transport?.received(SHARED.subarray(0, bytes));
+      return true;
+    };
     const socket = net.connect({
+      ...(lends && { onread: { buffer: SHARED, callback } }),
       host: to.host,
       port: to.port,
       ...(localHost === undefined ? {} : { localAddress: localHost }),
@@ -170,7 +213,8 @@ export class NodeNet implements Net {
       if (answered) return;
       answered = true;
       socket.off('error', refused);
-      done(undefined, new NodeTransport(socket));
+      transport = new NodeTransport(socket, { lends });
+      done(undefined, transport);
     });
     return {
       cancel: () => {
