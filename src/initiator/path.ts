@@ -1,5 +1,5 @@
 /** One controller's way to a namespace. */
-import type { AnaState } from '../nvme/ana-log.ts';
+import { AnaState } from '../nvme/ana-log.ts';
 import type { Timer } from '../runtime/ports.ts';
 import type { Controller } from './controller.ts';
 import type { ControllerPaths } from './controller-paths.ts';
@@ -123,7 +123,8 @@ export class Path implements Candidate {
   refused(ana: boolean): void {
     if (this.gone) return;
     if (ana && this.side.ana !== undefined) {
-      this.anaStale = true;
+      // A late answer is no news where the log has told already that this way is closed.
+      this.anaStale ||= this.ana === AnaState.Optimized || this.ana === AnaState.NonOptimized;
       this.side.ana.read();
     }
     this.rest();

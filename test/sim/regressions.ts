@@ -111,4 +111,22 @@ export const REGRESSIONS: readonly Regression[] = [
       ],
     },
   },
+  {
+    name: 'a late ANA status of a path that was given up for lost made it waiting again, and nobody was told',
+    seed: 0x3f9d,
+    plan: {
+      ...ONE,
+      namespaces: 2,
+      blocks: 64,
+      ios: 54,
+      ioBlocks: 1,
+      eraseOneIn: 0,
+      flushOneIn: 0,
+      faults: [
+        { kind: 'blackhole both', at: 20, ms: 4000, which: 4, count: 2 },
+        { kind: 'blackhole both', at: 283, ms: 1, which: 38, count: 1 },
+        { kind: 'ana state', at: 289, ms: 500, which: 31, count: 3 },
+      ],
+    },
+  },
 ];
