@@ -89,7 +89,7 @@ export async function core({
     const taker = new Taker();
     accept(taker);
     taker.receive(icReq(digests));
-    taker.receive(connectCapsule(NQN, qid, cntlid, digests));
+    taker.receive(connectCapsule(NQN, qid, cntlid, depth, digests));
     const { last } = taker;
     const [low = 0, high = 0] = last.subarray(last.length - (digests ? 20 : 16));
     if (qid === 0) taker.receive(enableCapsule(digests));

@@ -61,14 +61,21 @@ export const icReq = (digests: boolean): Uint8Array =>
     dgst: { hdgst: digests ? 1 : 0, ddgst: digests ? 1 : 0 },
   });
 
-export function connectCapsule(nqn: string, qid: number, cntlid: number, digests: boolean): Uint8Array {
+/** `depth`: commands at once, one less than the queue has entries. */
+export function connectCapsule(
+  nqn: string,
+  qid: number,
+  cntlid: number,
+  depth: number,
+  digests: boolean,
+): Uint8Array {
   const data = ConnectData.bytes({ hostid: HOSTID, hostnqn: HOSTNQN, subnqn: nqn, cntlid });
   const sqe = Connect.bytes({
     opc: FABRICS_OPCODE,
     fctype: FabricsType.Connect,
     dptr: sgl(SglId.inCapsule, data.length),
     qid,
-    sqsize: qid === 0 ? 31 : 1023,
+    sqsize: qid === 0 ? 31 : depth,
     cattr: { disableSqFlow: 1 },
   });
   return capsule(sqe, data, digests);

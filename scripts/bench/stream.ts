@@ -69,7 +69,7 @@ export class Stream {
     const { nqn } = this.#place;
     if (nqn === undefined) return 0;
     await this.#answer(icReq(this.#digests));
-    const header = await this.#answer(connectCapsule(nqn, qid, cntlid, this.#digests));
+    const header = await this.#answer(connectCapsule(nqn, qid, cntlid, this.#depth, this.#digests));
     if (qid === 0) await this.#answer(enableCapsule(this.#digests));
     return header.getUint16(8, true);
   }

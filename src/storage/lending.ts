@@ -23,7 +23,7 @@ import { empty } from '../runtime/empty.ts';
 
 const CELL = 65_536;
 /** A power of two. */
-const CELLS = 4096;
+const CELLS = 256;
 /** How often a stretch of pages is asked for, while there are reads, ms. */
 const LOOK = 100;
 

@@ -4,10 +4,17 @@ import { join } from 'node:path';
 import { createHost } from '../../src/api/host.ts';
 import type { NvmeDisk } from '../../src/api/disk.ts';
 import { nodeEnv } from '../../src/runtime/node/env.ts';
+import { NodeFiles } from '../../src/runtime/node/files.ts';
 import { NodeFileMap } from '../../src/runtime/node/file-map.ts';
 import { Syscalls } from '../../src/runtime/node/syscalls.ts';
 import type { FileIo, FileMap, Transport } from '../../src/runtime/ports.ts';
+import type { Limits } from '../../src/target/limits.ts';
 import { Target } from '../../src/target/target.ts';
+import { connectCapsule, enableCapsule, icReq } from '../../scripts/bench/encoded.ts';
+import { connect, type Socket } from 'node:net';
+import { once } from 'node:events';
+import { ReadWrite } from '../../src/nvme/sqe.ts';
+import { inTransport } from '../doubles/wire-host.ts';
 import t from 'tap';
 
 const BLOCK = 4096;
@@ -133,8 +140,9 @@ if (syscalls !== undefined) {
 /** A target over a real file, and a disk that reads from it over a real connection. */
 async function serve(
   file: FileIo,
-): Promise<{ target: Target; disk: () => Promise<NvmeDisk>; stop: () => Promise<void> }> {
-  const target = new Target(env);
+  limits: Partial<Limits> = {},
+): Promise<{ port: number; disk: () => Promise<NvmeDisk>; stop: () => Promise<void> }> {
+  const target = new Target(env, limits);
   const subsystem = target.addSubsystem({ nqn: 'nqn.2024-01.test:map', serial: 'S', model: 'M' });
   target.addNamespace(subsystem, file, {
     nsid: 1,
@@ -150,7 +158,7 @@ async function serve(
   });
   const hosts: ReturnType<typeof createHost>[] = [];
   return {
-    target,
+    port,
     disk: async () => {
       const host = createHost({
         hostnqn: 'nqn.2014-08.org.nvmexpress:uuid:11111111-2222-3333-4444-555555555555',
@@ -171,6 +179,89 @@ async function serve(
     },
   };
 }
+
+/** A host that asks for all of the blocks, and then reads nothing of what it gets. */
+async function stalledReader(port: number, blocks: number): Promise<Socket> {
+  const nqn = 'nqn.2024-01.test:map';
+  const open = async (qid: number, cntlid: number): Promise<{ socket: Socket; cntlid: number }> => {
+    const socket = connect(port, '127.0.0.1');
+    socket.on('error', () => undefined);
+    const answer = async (request: Uint8Array): Promise<Buffer> => {
+      socket.write(request);
+      return ((await once(socket, 'data')) as [Buffer])[0];
+    };
+    await answer(icReq(false));
+    const response = await answer(connectCapsule(nqn, qid, cntlid, 127, false));
+    if (qid === 0) await answer(enableCapsule(false));
+    return { socket, cntlid: response.readUInt16LE(8) };
+  };
+  const admin = await open(0, 0xffff);
+  const io = await open(1, admin.cntlid);
+  io.socket.pause();
+  io.socket.on('close', () => admin.socket.destroy());
+  for (let slba = 0; slba < blocks; slba += 64) {
+    const sqe = ReadWrite.bytes({
+      opc: 2,
+      cid: slba / 64,
+      nsid: 1,
+      slba,
+      nlb: 64,
+      dptr: inTransport(64 * BLOCK),
+    });
+    sqe[1] = 0x40;
+    io.socket.write(Buffer.concat([Buffer.from([4, 0, 72, 0, 72, 0, 0, 0]), sqe]));
+  }
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  return io.socket;
+}
+
+t.test(
+  'without koffi, and where the system does not tell what is in memory, nothing is mapped',
+  async (t) => {
+    const path = join(t.testdir(), 'file');
+    fs.writeFileSync(path, new Uint8Array(16 * BLOCK).fill(7));
+    const plain = await new Promise<FileIo>((resolve, reject) => {
+      new NodeFiles(env.clock, undefined).open(path, { readOnly: false }, (error, file) => {
+        if (file) resolve(file);
+        else reject(new Error(error?.message));
+      });
+    });
+    t.equal(plain.map(), undefined);
+    const world = await serve(plain);
+    const disk = await world.disk();
+    t.ok((await disk.read(3, 2)).every((byte) => byte === 7));
+    await disk.write(3, new Uint8Array(2 * BLOCK).fill(9));
+    t.ok((await disk.read(3, 2)).every((byte) => byte === 9));
+    await world.stop();
+
+    // mincore(2) is only honest to whoever owns the file or may write it.
+    const isRoot = process.geteuid?.() === 0;
+    if (isRoot) process.seteuid!(65534);
+    try {
+      const file = await openFile('/etc/passwd', true);
+      t.equal(file.map(), undefined);
+      await closeFile(file);
+    } finally {
+      if (isRoot) process.seteuid!(0);
+    }
+  },
+);
+
+t.test('a host that stops reading keeps nobody from writing the same blocks for long', async (t) => {
+  const path = join(t.testdir(), 'file');
+  const size = 2048 * BLOCK;
+  fs.writeFileSync(path, new Uint8Array(size).fill(7));
+  // More at once than any socket takes, so that a part of it stays lent.
+  const world = await serve(await openFile(path), { lendAtOnce: size, sendBacklog: size, lendTimeout: 300 });
+  const disk = await world.disk();
+  for (let i = 0; i < 2048; i += 64) await disk.read(i, 64);
+  const stalled = await stalledReader(world.port, 2048);
+  await disk.write(0, new Uint8Array(BLOCK).fill(9));
+  for (let i = 0; i < 2048; i += 32) await disk.write(i, new Uint8Array(BLOCK).fill(9));
+  t.ok((await disk.read(0, 1)).every((byte) => byte === 9));
+  stalled.destroy();
+  await world.stop();
+});
 
 t.test('a file that is cut under load costs a connection at most; what is left can be read', async (t) => {
   const path = join(t.testdir(), 'file');

@@ -44,7 +44,8 @@ function sizeOf(stats: fs.BigIntStats): number {
 function mayAsk(path: string, stats: fs.BigIntStats): boolean {
   if (Number(stats.uid) === process.geteuid?.()) return true;
   try {
-    fs.accessSync(path, fs.constants.W_OK);
+    // access(2) would ask for the real user, and not for whom the kernel asks.
+    fs.closeSync(fs.openSync(path, fs.constants.O_WRONLY));
     return true;
   } catch {
     return false;
