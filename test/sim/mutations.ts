@@ -123,8 +123,8 @@ export const MUTATIONS: readonly Mutation[] = [
       },
       {
         file: TRAFFIC,
-        from: `if (lost && io.changes && writeFailover === 'safe'`,
-        to: `if (lost && io.changes && writeFailover === 'immediate'`,
+        from: `if (provable && writeFailover === 'safe'`,
+        to: `if (provable && writeFailover === 'immediate'`,
       },
     ],
   },
