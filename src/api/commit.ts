@@ -59,9 +59,7 @@ export class Commit {
         this.#remove(change.nqn, change.nsid);
         break;
       case 'remove subsystem':
-        // The name is free again when the last file is closed.
-        await this.#inTime(Promise.all(this.#closing));
-        await this.#inTime(
+        this.#closing.push(
           new Promise<void>((resolve) => target.removeSubsystem(this.#subsystem(change.nqn), true, resolve)),
         );
         break;
@@ -135,12 +133,19 @@ export class Commit {
     );
     const closed = new Promise<void>((resolve) =>
       this.#target.removeNamespace(namespace, () => {
-        if (forGood) this.#target.facts.remove(uuid, () => resolve());
+        // Closing may take longer than a change waits, and the UUID be somebody's again.
+        if (forGood && !this.#isExported(uuid)) this.#target.facts.remove(uuid, () => resolve());
         else resolve();
       }),
     );
     this.#closing.push(closed);
     this.#freed.set(`${nqn} ${nsid}`, closed);
+  }
+
+  #isExported(uuid: string): boolean {
+    for (const { namespaces } of this.#target.subsystems.values())
+      for (const namespace of namespaces.values()) if (namespace.uuid === uuid) return true;
+    return false;
   }
 
   #disable(namespace: Namespace): void {

@@ -3,6 +3,7 @@
  * controller shows. Groups are the namespaces' (`anagrpid`), states are the port's.
  */
 import { type AnaGroup, AnaState, anaLogSize, encodeAnaLog } from '../nvme/ana-log.ts';
+import { assert } from '../runtime/assert.ts';
 import type { Controller } from './controller.ts';
 
 export class AnaStates {
@@ -47,6 +48,40 @@ export class GroupChanges {
   add(anagrpid: number): void {
     this.#groups.set(anagrpid, this.of(anagrpid) + 1);
     this.all++;
+  }
+}
+
+/** How many namespaces of each group a controller has: whom a change of a group concerns, without looking at each. */
+export class GroupMembers {
+  readonly #groups = new Map<number, number>();
+
+  has(anagrpid: number): boolean {
+    return this.#groups.has(anagrpid);
+  }
+
+  add(anagrpid: number): void {
+    this.#groups.set(anagrpid, (this.#groups.get(anagrpid) ?? 0) + 1);
+  }
+
+  delete(anagrpid: number): void {
+    const left = (this.#groups.get(anagrpid) ?? 0) - 1;
+    if (left > 0) this.#groups.set(anagrpid, left);
+    else this.#groups.delete(anagrpid);
+  }
+
+  clear(): void {
+    this.#groups.clear();
+  }
+
+  /** For tests and the simulator: they are the groups of these namespaces. */
+  invariants(anagrpids: Iterable<number>): void {
+    const counted = new GroupMembers();
+    for (const anagrpid of anagrpids) counted.add(anagrpid);
+    for (const [anagrpid, count] of [...counted.#groups, ...this.#groups])
+      assert(
+        this.#groups.get(anagrpid) === count && counted.#groups.get(anagrpid) === count,
+        `ANA group ${anagrpid} has as many namespaces as are counted`,
+      );
   }
 }
 

@@ -1,47 +1,75 @@
 /**
  * An attachment: what one controller sees of one namespace. The I/O path looks up there and nowhere else, and reads one
  * gate per command; whatever can change a gate calls `update`, so that an I/O costs the same with one namespace or
- * thousands, one host or hundreds.
+ * thousands, one host or hundreds. The ANA states of a port are behind hundreds of thousands of attachments: a change
+ * of them is only counted, and a gate that is read looks at the count.
  */
 import { AnaState } from '../nvme/ana-log.ts';
 import { DNR, Status } from '../nvme/status.ts';
 import { assert } from '../runtime/assert.ts';
+import type { AnaStates } from './ana.ts';
 import type { Controller } from './controller.ts';
 import type { Namespace, Owner } from './namespace.ts';
 
 export class Attachment {
   readonly controller: Controller;
   readonly namespace: Namespace;
-  /** With what every I/O command is refused; 0: it may go on. Path errors come without DNR. */
-  refusal = 0;
-  /** The same for commands that read, and for those that write; each takes in `refusal`. */
-  readRefusal = 0;
-  writeRefusal = 0;
-  /** Flush, and hints: a reservation counts them among the writes, write protection does not. */
-  flushRefusal = 0;
+  readonly #ana: AnaStates;
+  /** Changes of ANA states that the gates know. */
+  #seen = -1;
+  #refusal = 0;
+  #readRefusal = 0;
+  #writeRefusal = 0;
+  #flushRefusal = 0;
   #over = false;
 
   constructor(controller: Controller, namespace: Namespace) {
     this.controller = controller;
     this.namespace = namespace;
+    this.#ana = controller.port.ana;
+  }
+
+  /** With what every I/O command is refused; 0: it may go on. Path errors come without DNR. */
+  get refusal(): number {
+    if (this.#seen !== this.#ana.changes) this.update();
+    return this.#refusal;
+  }
+
+  /** The same for commands that read; takes in `refusal`. */
+  get readRefusal(): number {
+    if (this.#seen !== this.#ana.changes) this.update();
+    return this.#readRefusal;
+  }
+
+  /** The same for commands that write. */
+  get writeRefusal(): number {
+    if (this.#seen !== this.#ana.changes) this.update();
+    return this.#writeRefusal;
+  }
+
+  /** Flush, and hints: a reservation counts them among the writes, write protection does not. */
+  get flushRefusal(): number {
+    if (this.#seen !== this.#ana.changes) this.update();
+    return this.#flushRefusal;
   }
 
   /** Its ANA state lets I/O and namespace-specific admin commands through (0), or says why not. */
   get anaRefusal(): number {
-    const { controller, namespace } = this;
-    return anaRefusal(controller.port.ana.state(namespace.anagrpid));
+    return anaRefusal(this.#ana.state(this.namespace.anagrpid));
   }
 
   /** Computes the gates anew. */
   update(): void {
+    this.#seen = this.#ana.changes;
     if (this.#over) return;
     const { controller, namespace } = this;
     const reservation = namespace.reservations.gates(controller);
-    this.refusal = namespace.usable ? this.anaRefusal : Status.InternalPathError;
-    this.readRefusal = this.refusal || reservation.read;
+    const refusal = namespace.usable ? this.anaRefusal : Status.InternalPathError;
     const protectedNow = namespace.writeProtected ? Status.NamespaceWriteProtected | DNR : 0;
-    this.writeRefusal = this.refusal || protectedNow || reservation.write;
-    this.flushRefusal = this.refusal || reservation.write;
+    this.#refusal = refusal;
+    this.#readRefusal = refusal || reservation.read;
+    this.#writeRefusal = refusal || protectedNow || reservation.write;
+    this.#flushRefusal = refusal || reservation.write;
   }
 
   /** For tests and the simulator: the gates are what `update` would compute. */
@@ -60,7 +88,11 @@ export class Attachment {
   /** Detached, or the namespace is gone: commands that have been taken and not started learn it from here (LIFE.6). */
   end(): void {
     this.#over = true;
-    this.refusal = this.readRefusal = this.writeRefusal = this.flushRefusal = Status.InvalidNamespace | DNR;
+    this.#refusal =
+      this.#readRefusal =
+      this.#writeRefusal =
+      this.#flushRefusal =
+        Status.InvalidNamespace | DNR;
   }
 }
 

@@ -8,6 +8,7 @@ import { viewOf } from '../layout/struct.ts';
 import { machine } from '../runtime/machine.ts';
 import type { Env, Timer } from '../runtime/ports.ts';
 import { Event, type AsyncEvent } from '../nvme/event.ts';
+import { GroupMembers } from './ana.ts';
 import { AsyncEvents } from './async-events.ts';
 import type { Attachment } from './attachment.ts';
 import type { Command } from './command.ts';
@@ -58,6 +59,8 @@ export class Controller {
   readonly ioQueues = new Map<number, Queue>();
   /** What the host can use, by NSID; filled when CC.EN becomes 1, and by the subsystem from then on. */
   readonly attachments = new Map<number, Attachment>();
+  /** ANA groups of what is attached. */
+  readonly groups = new GroupMembers();
   /** NSIDs that were explicitly detached; resets do not bring them back (LIFE.4). */
   readonly detached = new Set<number>();
   /** Of a discovery controller: the records of its log as it was read last. */
@@ -315,7 +318,14 @@ export class Controller {
 
   // ---- the end
 
-  /** A queue's connection is lost or closed. */
+  /**
+   * A queue's connection is lost or closed. That of the Admin queue ends the association. That of an I/O queue ends that
+   * queue alone, with or without Disconnect: we support individual I/O queue deletion (OFCS), and then a lost connection
+   * ends the association only where the host does not (Base 2.1, section 3.3.2.4, CATTR.INDIVIOQDELS). No host that is
+   * known sets that bit, neither Linux, which ends the association itself when it loses a queue, nor SPDK, which deletes
+   * queues by closing their connections and goes on with the others. So the bit tells nothing, and we do what Linux'
+   * and SPDK's targets do.
+   */
   lost(queue: Queue, why: CloseWhy): void {
     if (queue === this.admin) this.remove(why);
     else if (this.ioQueues.get(queue.qid) === queue) this.ioQueues.delete(queue.qid);

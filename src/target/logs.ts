@@ -22,6 +22,8 @@ import { FIRMWARE } from './identify.ts';
 interface LogPage {
   /** Which controllers have it. */
   readonly on: 'io' | 'discovery' | 'both';
+  /** LID Specific Parameter of its entry in the list of supported pages. */
+  readonly parameter?: number;
   build?(controller: Controller, command: Command): Uint8Array;
   /** Instead of `build`, for what may be long: `length` bytes from `offset`, fewer at the end; undefined: it ends before. */
   piece?(controller: Controller, command: Command, offset: number, length: number): Uint8Array | undefined;
@@ -39,6 +41,9 @@ export interface CommandTables {
 
 /** Bit 0 of LSP in the ANA log: groups only. */
 const RGO = 1;
+/** A supported page (LSUPP); of the discovery log: port local entries alone can be had, never those of other hosts. */
+const LSUPP = 1;
+const PLEOS = 2;
 const KELVIN = 273;
 const MINUTE = 60_000;
 
@@ -51,7 +56,8 @@ export function logPages(tables: () => CommandTables): ReadonlyMap<number, LogPa
         build(controller) {
           const made = new Uint8Array(SupportedLogs.size);
           for (const [lid, page] of pages)
-            if (has(page, controller)) viewOf(made).setUint32(4 * lid, 1, true);
+            if (has(page, controller))
+              viewOf(made).setUint32(4 * lid, ((page.parameter ?? 0) << 16) | LSUPP, true);
           return made;
         },
       },
@@ -96,7 +102,7 @@ export function logPages(tables: () => CommandTables): ReadonlyMap<number, LogPa
       },
     ],
     [LogId.FeatureEffects, { on: 'io', build: featureEffects }],
-    [LogId.Discovery, { on: 'discovery', piece: discoveryLog }],
+    [LogId.Discovery, { on: 'discovery', parameter: PLEOS, piece: discoveryLog }],
   ]);
   return pages;
 }

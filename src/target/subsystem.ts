@@ -109,6 +109,7 @@ export class Subsystem {
   disabled(controller: Controller): void {
     const attachments = [...controller.attachments.values()];
     controller.attachments.clear();
+    controller.groups.clear();
     for (const attachment of attachments) {
       attachment.end();
       attachment.namespace.attachments.delete(controller.cntlid);
@@ -162,7 +163,11 @@ export class Subsystem {
     this.groupChanges.add(before);
     this.groupChanges.add(anagrpid);
     namespace.update();
-    for (const { controller } of namespace.attachments.values()) controller.anaChanged();
+    for (const { controller } of namespace.attachments.values()) {
+      controller.groups.delete(before);
+      controller.groups.add(anagrpid);
+      controller.anaChanged();
+    }
   }
 
   /** Says which hosts see the namespace; undefined: all. It appears at some and goes from others. */
@@ -252,6 +257,7 @@ export class Subsystem {
   #take(namespace: Namespace, controller: Controller): void {
     const attachment = new Attachment(controller, namespace);
     controller.attachments.set(namespace.nsid, attachment);
+    controller.groups.add(namespace.anagrpid);
     namespace.attachments.set(controller.cntlid, attachment);
     if (!namespace.shared && namespace.owner === undefined) {
       const { hostnqn, hostid } = controller;
@@ -266,6 +272,7 @@ export class Subsystem {
     attachment.end();
     namespace.attachments.delete(controller.cntlid);
     controller.attachments.delete(namespace.nsid);
+    controller.groups.delete(namespace.anagrpid);
     controller.namespaceChanged(namespace.nsid);
   }
 

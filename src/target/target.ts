@@ -69,6 +69,7 @@ export class Target {
   readonly #leaving = new Set<Port>();
   /** PORTIDs of the ports that listen, and of those that are about to. */
   readonly #portIds = new Set<number>();
+  /** Subsystems that are deleted, and whose files are not all closed. */
   readonly #deletions = new Map<Subsystem, (() => void)[]>();
   #connectionId = 0;
   #stopping: (() => void) | undefined = undefined;
@@ -123,8 +124,8 @@ export class Target {
 
   /**
    * Deletes a subsystem: its controllers, then its namespaces, then itself (LIFE.9). Gives the reason when it is refused
-   * because there are controllers and `force` is not set; otherwise `done` is called when all its files are closed. A
-   * second call joins the first.
+   * because there are controllers and `force` is not set; otherwise its name is free at once, and `done` is called when
+   * all its files are closed. A second call joins the first.
    */
   removeSubsystem(subsystem: Subsystem, force: boolean, done: () => void): string | undefined {
     const before = this.#deletions.get(subsystem);
@@ -141,14 +142,14 @@ export class Target {
     const told = [done];
     this.#deletions.set(subsystem, told);
     subsystem.deleting = true;
+    this.subsystems.delete(subsystem.nqn);
+    for (const port of this.ports) port.subsystems?.delete(subsystem);
     this.discoveryChanged((hostnqn) => subsystem.admits(hostnqn));
     for (const controller of [...subsystem.controllers.values()]) controller.remove('subsystem deleted');
     let left = 1;
     const closed = (): void => {
       if (--left > 0) return;
       this.#deletions.delete(subsystem);
-      this.subsystems.delete(subsystem.nqn);
-      for (const port of this.ports) port.subsystems?.delete(subsystem);
       for (const each of told) each();
     };
     for (const nsid of [...subsystem.namespaces.keys()]) {
@@ -312,21 +313,16 @@ export class Target {
 
   // ---- ANA
 
-  /** Sets a group's state on one port; every host that has a namespace of the group through it is told. */
+  /**
+   * Sets a group's state on one port; every host that has a namespace of the group through it is told. Gates look at
+   * the state when they are read (attachment.ts), so this costs the same however many namespaces there are.
+   */
   setAnaState(port: Port, anagrpid: number, state: AnaState): void {
     this.checkGroup(anagrpid);
     if (!port.ana.set(anagrpid, state)) return;
     for (const { controllers } of this.subsystems.values())
-      for (const controller of controllers.values()) {
-        if (controller.port !== port) continue;
-        let affected = false;
-        for (const attachment of controller.attachments.values())
-          if (attachment.namespace.anagrpid === anagrpid) {
-            attachment.update();
-            affected = true;
-          }
-        if (affected) controller.anaChanged();
-      }
+      for (const controller of controllers.values())
+        if (controller.port === port && controller.groups.has(anagrpid)) controller.anaChanged();
   }
 
   /** Throws RangeError when there is no such ANA group. */
@@ -447,6 +443,10 @@ export class Target {
         left++;
         namespace.close(closed, true);
       }
+    for (const waiting of this.#deletions.values()) {
+      left++;
+      waiting.push(closed);
+    }
     closed();
   }
 
@@ -455,8 +455,10 @@ export class Target {
     for (const { queue } of this.connections()) queue.invariants();
     for (const { namespaces, controllers } of this.subsystems.values()) {
       for (const namespace of namespaces.values()) namespace.invariants();
-      for (const { attachments } of controllers.values())
+      for (const { attachments, groups } of controllers.values()) {
+        groups.invariants([...attachments.values()].map((attachment) => attachment.namespace.anagrpid));
         for (const attachment of attachments.values()) attachment.invariants();
+      }
     }
   }
 }
