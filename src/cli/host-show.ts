@@ -91,15 +91,16 @@ export function verboseListText({ Devices }: VerboseList): string {
   ].join('\n\n');
 }
 
-interface Headed {
-  readonly Name: string;
-  readonly NQN: string;
-  readonly IOPolicy: string;
-}
+type Headed = Omit<SubsystemList[number]['Subsystems'][number], 'Paths' | 'nvmetcp'>;
 
-function heading({ Name, NQN, IOPolicy }: Headed, hostnqn: string): string[] {
+function heading(subsystem: Headed, hostnqn: string): string[] {
+  const { Name, NQN, IOPolicy, Model, Serial, Firmware, Type } = subsystem;
   const indent = ' '.repeat(Name.length + 3);
-  return [`${Name} - NQN=${NQN}`, `${indent}hostnqn=${hostnqn}`, `${indent}iopolicy=${IOPolicy}`, '\\'];
+  const more =
+    Model === undefined ? [] : [`model=${Model}`, `serial=${Serial ?? ''}`, `firmware=${Firmware ?? ''}`];
+  const lines = [`hostnqn=${hostnqn}`, ...more, `iopolicy=${IOPolicy}`];
+  if (Type !== undefined) lines.push(`type=${Type}`);
+  return [`${Name} - NQN=${NQN}`, ...lines.map((line) => `${indent}${line}`), '\\'];
 }
 
 /** `nvme list-subsys`. */

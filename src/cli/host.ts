@@ -214,17 +214,18 @@ function addLooking(command: Make): void {
       if (flags.verbose === true) print(flags, list as VerboseList, verboseListText);
       else print(flags, list as { Devices: SimpleDevice[] }, listText);
     });
-  command('list-subsys', 'The subsystems, and the controllers of each.', 'list-subsys').action(
-    async (flags: Flags) =>
-      print(flags, (await askHost(flags, 'list-subsys')) as SubsystemList, subsystemsText),
-  );
-  command(
-    'show-topology',
-    'The disks, and the paths of each, with their ANA states.',
-    'show-topology',
-  ).action(async (flags: Flags) =>
-    print(flags, (await askHost(flags, 'show-topology')) as Topology, topologyText),
-  );
+  command('list-subsys', 'The subsystems, and the controllers of each.', 'list-subsys')
+    .option('-v, --verbose', 'serial, model and firmware, too')
+    .action(async (flags: Flags) => {
+      const { verbose } = flags;
+      print(flags, (await askHost(flags, 'list-subsys', { verbose })) as SubsystemList, subsystemsText);
+    });
+  command('show-topology', 'The disks, and the paths of each, with their ANA states.', 'show-topology')
+    .option('-v, --verbose', 'serial, model and firmware, too')
+    .action(async (flags: Flags) => {
+      const { verbose } = flags;
+      print(flags, (await askHost(flags, 'show-topology', { verbose })) as Topology, topologyText);
+    });
   command(
     'why <head>',
     'Why the I/O of a disk goes where it goes, waits or fails: each path, what is in its way, and which timer acts next.',

@@ -51,6 +51,7 @@ export interface FailedShown {
 }
 
 const none = z.strictObject({});
+const view = z.strictObject({ verbose: z.boolean().default(false) });
 /** `nvme0`, `nvme-subsys0`, `nvme0n1`, or the NQN of a subsystem. */
 const device = text();
 const port = z.strictObject({
@@ -81,14 +82,9 @@ export function hostMethods({ env, keeper, exports, setLogLevel }: HostMethodPar
   return new Map([
     // ---- looking
     ['show', method(none, show)],
-    [
-      'list',
-      method(z.strictObject({ verbose: z.boolean().default(false) }), async ({ verbose }) =>
-        verbose ? verboseList(await show()) : simpleList(await show()),
-      ),
-    ],
-    ['list-subsys', method(none, async () => subsystemList(await show()))],
-    ['show-topology', method(none, async () => topology(await show()))],
+    ['list', method(view, async ({ verbose }) => (verbose ? verboseList : simpleList)(await show()))],
+    ['list-subsys', method(view, async ({ verbose }) => subsystemList(await show(), verbose))],
+    ['show-topology', method(view, async ({ verbose }) => topology(await show(), verbose))],
     ['numbers', method(none, () => ({ numbers: describeNumbers(registry) }))],
     ['why', method(z.strictObject({ head: text() }), ({ head }) => why(keeper.head(head)))],
     [

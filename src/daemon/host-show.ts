@@ -30,6 +30,7 @@ export interface HeadShown {
   readonly blockSize: number;
   readonly blocks: number;
   readonly size: number;
+  readonly used: number;
   readonly uuid: string | undefined;
   readonly nguid: string | undefined;
   readonly eui64: string | undefined;
@@ -108,6 +109,7 @@ function showHead(head: Head, nbd: string | undefined): HeadShown {
     blockSize,
     blocks,
     size: blocks * blockSize,
+    used: info.used * blockSize,
     uuid,
     nguid,
     eui64,

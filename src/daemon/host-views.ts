@@ -14,6 +14,8 @@ interface OfHost {
 export interface SimpleDevice {
   readonly NameSpace: number;
   readonly DevicePath: string;
+  /** Of the character device; there is none. */
+  readonly GenericPath: string;
   readonly Firmware: string;
   readonly ModelNumber: string;
   readonly SerialNumber: string;
@@ -29,6 +31,7 @@ type OwnHead = Pick<HeadShown, 'id' | 'state' | 'wwid' | 'uuid' | 'readOnly' | '
 
 export interface ListedNamespace {
   readonly NameSpace: string;
+  readonly Generic: string;
   readonly NSID: number;
   readonly UsedBytes: number;
   readonly MaximumLBA: number;
@@ -77,23 +80,28 @@ interface OwnSubsystem {
   readonly delayed_removal_secs: number;
 }
 
+/** What both lists say of a subsystem; with `-v` more of it. */
+interface NamedSubsystem {
+  readonly Name: string;
+  readonly NQN: string;
+  readonly IOPolicy: string;
+  readonly Model?: string;
+  readonly Serial?: string;
+  readonly Firmware?: string;
+  readonly Type?: 'nvm' | 'discovery';
+}
+
 /** `nvme list-subsys -o json`. */
 export type SubsystemList = readonly (OfHost & {
-  readonly Subsystems: readonly {
-    readonly Name: string;
-    readonly NQN: string;
-    readonly IOPolicy: string;
+  readonly Subsystems: readonly (NamedSubsystem & {
     readonly Paths: readonly ShownPath[];
     readonly nvmetcp: OwnSubsystem;
-  }[];
+  })[];
 })[];
 
 /** `nvme show-topology -o json`. */
 export type Topology = readonly (OfHost & {
-  readonly Subsystems: readonly {
-    readonly Name: string;
-    readonly NQN: string;
-    readonly IOPolicy: string;
+  readonly Subsystems: readonly (NamedSubsystem & {
     readonly Namespaces: readonly {
       readonly NSID: number;
       readonly Paths: readonly (ShownPath & {
@@ -103,7 +111,7 @@ export type Topology = readonly (OfHost & {
       readonly nvmetcp: OwnHead & { readonly name: string };
     }[];
     readonly nvmetcp: OwnSubsystem;
-  }[];
+  })[];
 })[];
 
 /** As Linux writes it in the attribute `address`. */
@@ -115,9 +123,8 @@ export function addressOf({ traddr, trsvcid, hostTraddr }: ControllerDescription
 /** Without ANA every path is as good as an optimized one, and Linux says so. */
 const anaOf = (path: PathShown): string => path.anaState ?? 'optimized';
 
-const sizes = ({ size, blocks, blockSize }: HeadShown) => ({
-  // How much of it is in use is not followed; a namespace that is not thin says the same.
-  UsedBytes: size,
+const sizes = ({ size, used, blocks, blockSize }: HeadShown) => ({
+  UsedBytes: used,
   MaximumLBA: blocks,
   PhysicalSize: size,
   SectorSize: blockSize,
@@ -160,6 +167,7 @@ export const simpleList = (shown: HostShown): { readonly Devices: readonly Simpl
     heads.map((head) => ({
       NameSpace: head.nsid,
       DevicePath: head.name,
+      GenericPath: '',
       Firmware: firmware,
       ModelNumber: model,
       SerialNumber: serial,
@@ -179,6 +187,7 @@ export const verboseList = (shown: HostShown): VerboseList => ({
       Controllers: subsystem.controllers.map((controller) => listedController(subsystem, controller)),
       Namespaces: subsystem.heads.map((head) => ({
         NameSpace: head.name,
+        Generic: '',
         NSID: head.nsid,
         ...sizes(head),
         nvmetcp: ownHead(head),
@@ -213,29 +222,38 @@ const shownPath = (controller: ControllerDescription): ShownPath => ({
   State: controller.state,
 });
 
-export const subsystemList = (shown: HostShown): SubsystemList =>
+function namedSubsystem(subsystem: SubsystemShown, verbose: boolean): NamedSubsystem {
+  const { name, nqn, iopolicy, model, serial, firmware, discovery } = subsystem;
+  const short = { Name: name, NQN: nqn, IOPolicy: iopolicy };
+  if (!verbose) return short;
+  return {
+    ...short,
+    Model: model,
+    Serial: serial,
+    Firmware: firmware,
+    Type: discovery ? 'discovery' : 'nvm',
+  };
+}
+
+export const subsystemList = (shown: HostShown, verbose = false): SubsystemList =>
   byHost(shown).map(({ HostNQN, HostID, subsystems }) => ({
     HostNQN,
     HostID,
     Subsystems: subsystems.map((subsystem) => ({
-      Name: subsystem.name,
-      NQN: subsystem.nqn,
-      IOPolicy: subsystem.iopolicy,
+      ...namedSubsystem(subsystem, verbose),
       Paths: subsystem.controllers.map(shownPath),
       nvmetcp: ownSubsystem(subsystem),
     })),
   }));
 
-export const topology = (shown: HostShown): Topology =>
+export const topology = (shown: HostShown, verbose = false): Topology =>
   byHost(shown).map(({ HostNQN, HostID, subsystems }) => ({
     HostNQN,
     HostID,
     Subsystems: subsystems
       .filter(({ discovery }) => !discovery)
       .map((subsystem) => ({
-        Name: subsystem.name,
-        NQN: subsystem.nqn,
-        IOPolicy: subsystem.iopolicy,
+        ...namedSubsystem(subsystem, verbose),
         Namespaces: subsystem.heads.map((head) => ({
           NSID: head.nsid,
           Paths: head.paths.flatMap((path) => {

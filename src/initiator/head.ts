@@ -52,6 +52,8 @@ export class Head {
   #failsFast = false;
   #candidates: readonly Path[] | 'requeue' | 'fail' = 'fail';
   #last: Path | undefined = undefined;
+  /** What the journal said of it last. */
+  #told: 'usable' | 'requeue' | 'fail' | undefined = undefined;
 
   constructor(subsystem: Subsystem, instance: number, id: number, info: NamespaceInfo) {
     this.subsystem = subsystem;
@@ -148,6 +150,25 @@ export class Head {
     this.#settle();
     this.#candidates = this.#choose();
     this.traffic.kick();
+    this.#tell();
+  }
+
+  /** In the journal: it can be used, or not any more. */
+  #tell(): void {
+    const { outlook } = this;
+    if (outlook === this.#told) return;
+    const what =
+      outlook === 'usable'
+        ? this.#told === undefined
+          ? 'usable'
+          : 'usable again'
+        : outlook === 'requeue'
+          ? 'no path is usable: I/O waits'
+          : 'no path is usable: I/O fails';
+    // A head that is new has no path yet that could be used.
+    if (this.#told === undefined && outlook !== 'usable') return;
+    this.#told = outlook;
+    this.subsystem.registry.journal.record('head changed', this.name, this.id, what);
   }
 
   #settle(): void {

@@ -17,6 +17,8 @@ export interface NamespaceInfo {
   /** Bytes. */
   readonly blockSize: number;
   readonly blocks: number;
+  /** NUSE: blocks that are in use, as of the last look; of a namespace that is not thin, all of them. */
+  readonly used: number;
   readonly anagrpid: number;
   readonly readOnly: boolean;
 }
@@ -54,6 +56,7 @@ export function namespaceInfo(
     shared: id.nmic.shared === 1,
     blockSize,
     blocks: id.nsze,
+    used: Math.min(Number(id.nuse), id.nsze),
     anagrpid: id.anagrpid,
     readOnly: id.nsattr.writeProtected === 1,
   };

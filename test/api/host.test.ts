@@ -38,13 +38,29 @@ class World {
     });
   }
 
-  /** Lets the world go on until something is so; without `ms` time stands still. */
+  /**
+   * Lets the world go on until something is so; without `ms` time stands still. Who the host is, is all that comes from
+   * the real world (files): it is awaited first, so that everything after it is a matter of turns.
+   */
   async until(reached: () => boolean, ms = 0): Promise<void> {
-    for (let turns = 0; turns < 100_000 && !reached(); turns++) {
+    await this.#identified();
+    for (let turns = 0; turns < 10_000 && !reached(); turns++) {
       this.env.clock.advance(ms);
       await new Promise((resolve) => setImmediate(resolve));
     }
     if (!reached()) throw new Error('nothing goes on');
+  }
+
+  async #identified(): Promise<void> {
+    const known = { yet: false };
+    const end = (): void => {
+      known.yet = true;
+    };
+    this.host.identity().then(end, end);
+    while (!known.yet) {
+      this.env.clock.settle();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
   }
 
   /** Lets the world go on until the promise is settled. */

@@ -36,6 +36,7 @@ t.test('NUM.2 NUM.10 JSON has the keys of nvme-cli, in its shape, and ours under
   t.strictSame(Object.keys(device ?? {}), [
     'NameSpace',
     'DevicePath',
+    'GenericPath',
     'Firmware',
     'ModelNumber',
     'SerialNumber',
@@ -65,6 +66,7 @@ t.test('NUM.2 NUM.10 JSON has the keys of nvme-cli, in its shape, and ours under
   ]);
   t.strictSame(Object.keys(subsystem?.Namespaces[0] ?? {}), [
     'NameSpace',
+    'Generic',
     'NSID',
     'UsedBytes',
     'MaximumLBA',
@@ -114,6 +116,27 @@ t.test('NUM.2 NUM.10 JSON has the keys of nvme-cli, in its shape, and ours under
       nvmetcp: { name: 'nvme0n1', nbd: '/run/nvme0n1.sock' },
     },
   ]);
+  t.end();
+});
+
+t.test('UsedBytes is NUSE in bytes, as of the last scan; -v adds what nvme-cli adds', (t) => {
+  const { multipath, shown } = world();
+  const [namespace] = multipath.a.fake.namespaces;
+  t.equal(simpleList(shown()).Devices[0]?.UsedBytes, 8192 * 512, 'a namespace that is not thin');
+  multipath.a.fake.namespaces = [{ ...namespace!, change: { ...namespace!.change, nuse: 100 } }];
+  multipath.a.rescan();
+  t.match(simpleList(shown()).Devices[0], { UsedBytes: 100 * 512, PhysicalSize: 8192 * 512 });
+  multipath.a.fake.namespaces = [{ ...namespace!, change: { ...namespace!.change, nuse: 2 ** 50 } }];
+  multipath.a.rescan();
+  t.equal(simpleList(shown()).Devices[0]?.UsedBytes, 8192 * 512, 'never more than there is');
+  const more = { Model: 'fake controller', Serial: 'FAKE', Firmware: '1', Type: 'nvm' };
+  for (const [of, text] of [
+    [subsystemList, subsystemsText(subsystemList(shown(), true))],
+    [topology, topologyText(topology(shown(), true))],
+  ] as const) {
+    t.match(of(shown(), true)[0]?.Subsystems, [more]);
+    t.match(text, /\n +model=fake controller\n +serial=FAKE\n +firmware=1\n +iopolicy=numa\n +type=nvm\n/);
+  }
   t.end();
 });
 

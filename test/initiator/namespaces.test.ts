@@ -17,6 +17,7 @@ const INFO: NamespaceInfo = {
   shared: true,
   blockSize: 512,
   blocks: 100,
+  used: 100,
   anagrpid: 0,
   readOnly: false,
 };

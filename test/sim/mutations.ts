@@ -44,11 +44,9 @@ export const MUTATIONS: readonly Mutation[] = [
       {
         file: HEAD,
         from: `    this.#candidates = this.#choose();
-    this.traffic.kick();
-  }`,
+    this.traffic.kick();`,
         to: `    this.traffic.kick();
-    this.#candidates = this.#choose();
-  }`,
+    this.#candidates = this.#choose();`,
       },
     ],
   },
