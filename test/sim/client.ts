@@ -1,9 +1,10 @@
 /** A client: keeps a few I/Os under way on the heads of its host, and tells the oracle what it asked and was told. */
 import type { Connection as TargetConnection } from '../../src/target/connection.ts';
 import type { Head } from '../../src/initiator/head.ts';
-import { Io, type IoKind } from '../../src/initiator/io.ts';
+import { Io } from '../../src/initiator/io.ts';
+import { copyCommand } from './copy.ts';
 import type { HostMachine } from './host-machine.ts';
-import type { Op } from './oracle.ts';
+import type { Op, OpKind } from './oracle.ts';
 import type { Plan } from './plan.ts';
 import type { SimRandom } from './random.ts';
 import { swap, swapQueue } from './swap.ts';
@@ -75,12 +76,28 @@ export class Client {
     }
     this.#left--;
     if (this.#random.oneIn(this.#plan.swapOneIn) && this.#swap(namespace, head)) return;
-    const kind = this.#kind();
     const size = Math.min(head.blocks, namespace.oracle.blocks);
+    if (this.#random.oneIn(this.#plan.copyOneIn) && this.#copy(namespace, head, size)) return;
+    const kind = this.#kind();
     const blocks = kind === 'flush' ? 0 : 1 + this.#random.below(Math.min(size, this.#plan.ioBlocks));
     const slba = kind === 'flush' ? 0 : this.#random.below(size - blocks + 1);
     const fua = (kind === 'write' || kind === 'zeroes') && this.#random.oneIn(this.#plan.fuaOneIn);
-    this.#submit(namespace, head, kind, slba, blocks, fua);
+    this.#submit(namespace, head, { kind, slba, blocks, fua });
+  }
+
+  /** One or two ranges, to a place that they do not cover; false: there is none. */
+  #copy(namespace: NamespaceState, head: Head, size: number): boolean {
+    const random = this.#random;
+    const blocks = 1 + random.below(Math.min(size >> 1, this.#plan.ioBlocks));
+    const slba = random.below(size - blocks + 1);
+    const first = random.below(size - blocks + 1);
+    const split = 1 + random.below(blocks);
+    const second = random.below(size - blocks + 1);
+    const from = Array.from({ length: blocks }, (_, i) => (i < split ? first : second) + i);
+    const fua = random.oneIn(this.#plan.fuaOneIn);
+    if (from.some((block) => block >= slba && block < slba + blocks)) return false;
+    this.#submit(namespace, head, { kind: 'copy', slba, blocks, fua, from });
+    return true;
   }
 
   /** On one of a few blocks, so that they meet; false: no path takes it now. */
@@ -98,22 +115,15 @@ export class Client {
     return true;
   }
 
-  #kind(): IoKind {
+  #kind(): OpKind {
     const { flushOneIn, eraseOneIn } = this.#plan;
     if (this.#random.oneIn(flushOneIn)) return 'flush';
     if (this.#random.oneIn(eraseOneIn)) return this.#random.pick(['zeroes', 'deallocate']);
     return this.#random.oneIn(2) ? 'read' : 'write';
   }
 
-  #submit(
-    namespace: NamespaceState,
-    head: Head,
-    kind: IoKind,
-    slba: number,
-    blocks: number,
-    fua: boolean,
-  ): void {
-    const io = submitIo(this.world, this.name, namespace, head, { kind, slba, blocks, fua }, (op, ended) => {
+  #submit(namespace: NamespaceState, head: Head, what: Wanted): void {
+    const io = submitIo(this.world, this.name, namespace, head, what, (op, ended) => {
       const excuses = this.host.excuses(this.world.machineOf(namespace));
       namespace.oracle.end(op, ended.status, this.world.clock.micros, excuses, ended.abandoned);
       this.#later(ended.status === 0 ? 0 : 20_000);
@@ -125,18 +135,27 @@ export class Client {
   }
 }
 
+/** An I/O that a client wants; `from`: as in `Op`. */
+export interface Wanted {
+  readonly kind: OpKind;
+  readonly slba: number;
+  readonly blocks: number;
+  readonly fua: boolean;
+  readonly from?: readonly number[];
+}
+
 /** Sends one I/O and has the oracle know of it; `ended` is called once. */
 export function submitIo(
   world: World,
   client: string,
   namespace: NamespaceState,
   head: Head,
-  what: { kind: IoKind; slba: number; blocks: number; fua: boolean },
+  what: Wanted,
   ended: (op: Op, io: Io) => void,
 ): Io {
-  const { kind, slba, blocks, fua } = what;
+  const { kind, slba, blocks, fua, from } = what;
   const id = world.nextOp();
-  const op = namespace.oracle.begin(id, kind, slba, blocks, fua, world.clock.micros);
+  const op = namespace.oracle.begin(id, kind, slba, blocks, fua, world.clock.micros, from);
   world.trace.note(`${kind} begins #${id} ${namespace.oracle.name}`, client, slba, blocks);
   let calls = 0;
   const done = (): void => {
@@ -153,15 +172,16 @@ export function submitIo(
     op.data.fill(SCRIBBLE);
     if (kind === 'read') world.returned.push(op);
   };
-  const io: Io = new Io({ ioDone: done }, kind, {
+  const raw = kind === 'copy' ? copyCommand(slba, from!, fua) : undefined;
+  const io: Io = new Io({ ioDone: done }, kind === 'copy' ? 'command' : kind, {
+    command: raw?.command,
     slba,
     blocks,
     fua,
     // A read lands in two buffers, as a caller's list of them may be.
-    buffers:
-      op.data.length === 0
-        ? []
-        : [op.data.subarray(0, 512), op.data.subarray(512)].filter(({ length }) => length > 0),
+    buffers: raw
+      ? [raw.data]
+      : [op.data.subarray(0, 512), op.data.subarray(512)].filter(({ length }) => length > 0),
     ranges: kind === 'deallocate' ? [{ slba, blocks }] : [],
     deallocate: kind === 'zeroes' && id % 2 === 0,
   });

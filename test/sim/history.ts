@@ -15,12 +15,15 @@
  *
  * A change whose outcome is unknown has no zone until it is read: it may or may not have happened, once, and not after
  * `closes`. Zeroes are not told apart, so reads of zero are checked against every change that may have made them.
+ *
+ * A copy is a read of its source and a write here, of a value that nobody knows when it begins. A read that sees a value
+ * which only that copy can have brought tells which one it was, and what it read there meanwhile (`#settleCopy`). Until
+ * then it has happened, but may have left any value that its source may have held. A value that several changes may have
+ * left is checked against all of them, like zeroes.
  */
 
 /** One change as its client knows it. Times are microseconds. */
 export interface Change {
-  /** The value that it leaves; unlike any other's, or 0 for zeroes. */
-  readonly value: number;
   /** For people. */
   readonly name: string;
   readonly start: number;
@@ -41,6 +44,9 @@ export interface Change {
 /** A change of this block, and its reads. */
 interface Cluster {
   readonly change: Change;
+  /** What it leaves; unlike any other's, or 0 for zeroes. Undefined: what `source` held. */
+  value: number | undefined;
+  readonly source: BlockHistory | undefined;
   readEnd: number;
   readStart: number;
 }
@@ -59,9 +65,27 @@ export class BlockHistory {
     this.#settleInitial();
   }
 
-  /** A change begins. */
-  begin(change: Change): void {
-    this.#clusters.push({ change, readEnd: Infinity, readStart: -Infinity });
+  /** A change begins, that leaves a value, or what another block holds. */
+  begin(change: Change, what: number | BlockHistory): void {
+    const [value, source] = typeof what === 'number' ? [what, undefined] : [undefined, what];
+    this.#clusters.push({ change, value, source, readEnd: Infinity, readStart: -Infinity });
+  }
+
+  /** Whether it may have held the value at some time until `by`, since the power was last lost. */
+  mayHold(value: number, by = Infinity, asked = new Set<BlockHistory>()): boolean {
+    if (asked.has(this)) return false;
+    asked.add(this);
+    if (this.#initial.has(value)) return true;
+    const held = this.#clusters.some(
+      (each) => !each.change.never && each.change.start <= by && mayBe(each, value, asked),
+    );
+    asked.delete(this);
+    return held;
+  }
+
+  /** A copy may have brought the value here. */
+  copied(value: number): boolean {
+    return this.#clusters.some((each) => each.source !== undefined && mayBe(each, value));
   }
 
   /** It was acknowledged. Gives what is wrong with that, or undefined. */
@@ -72,9 +96,17 @@ export class BlockHistory {
 
   /** A read from `start` to `end` saw `value`. Gives what is wrong with that, or undefined. */
   read(value: number, start: number, end: number): string | undefined {
-    if (value === 0 && this.#clusters.some(({ change }) => change.value === 0 && change !== this.#first))
-      return this.#readZero(start);
-    let cluster = this.#clusters.find(({ change }) => change.value === value);
+    const copies = this.#copies(value);
+    let cluster = this.#clusters.find((each) => each.value === value);
+    const others = this.#clusters.some((each) => each.value === 0 && each.change !== this.#first);
+    if (value === 0 && others) return this.#readAmbiguous(value, start);
+    if (copies.length > 0) {
+      if (cluster !== undefined || copies.length > 1 || this.#initial.has(value))
+        return this.#readAmbiguous(value, start);
+      cluster = copies[0]!;
+      const wrong = this.#settleCopy(cluster, value, end);
+      if (wrong !== undefined) return wrong;
+    }
     if (cluster === undefined && this.#initial.has(value)) {
       this.#initial = new Set([value]);
       cluster = this.#settleInitial();
@@ -87,28 +119,62 @@ export class BlockHistory {
     return this.#check(cluster);
   }
 
+  /** Copies that may have brought the value, as far as one knows. */
+  #copies(value: number): Cluster[] {
+    return this.#clusters.filter(
+      (each) => each.value === undefined && !each.change.never && mayBe(each, value),
+    );
+  }
+
+  /** A read that ended at `end` saw what the copy brought; so its source held that, while it was copied. */
+  #settleCopy(copy: Cluster, value: number, end: number): string | undefined {
+    copy.value = value;
+    const { start, end: acknowledged, closes, name } = copy.change;
+    const wrong = copy.source!.read(value, start, Math.min(end, acknowledged, closes));
+    return wrong === undefined ? undefined : `holds what ${name} read of ${copy.source!.name}: ${wrong}`;
+  }
+
   /** Power was lost at `now`. What was not durable may be lost; what is older than something durable cannot come back. */
-  crash(now: number): void {
+  static crash(blocks: readonly BlockHistory[], now: number): void {
+    // What a copy may have brought is known as long as what its source may have held is.
+    for (const lose of blocks.map((block) => block.#crash(now))) lose();
+  }
+
+  #crash(now: number): () => void {
     const durable = this.#clusters.filter(({ change }) => change.durable);
     const left = new Set<number>();
     // Hosts that wait for the target to return go on with what they have.
     const open = this.#clusters.filter(
       ({ change }) => !change.never && change.end === Infinity && change.closes === Infinity,
     );
-    for (const { change } of this.#clusters) {
+    for (const { change, value, source } of this.#clusters) {
       const over = change.end === Infinity ? change.closes : change.end;
       if (change.never || change === this.#first) continue;
-      if (!durable.some((other) => other.change !== change && over < other.change.start))
-        left.add(change.value);
+      if (durable.some((other) => other.change !== change && over < other.change.start)) continue;
+      if (value !== undefined) left.add(value);
+      else source!.#addValues(left, new Set());
     }
     if (durable.every(({ change }) => change === this.#first))
       for (const value of this.#initial) left.add(value);
-    this.#clusters.length = 0;
-    this.#first = undefined;
-    this.#since = now;
-    this.#initial = left;
-    for (const { change } of open) this.begin(change);
-    if (left.size === 1) this.#settleInitial();
+    return () => {
+      this.#clusters.length = 0;
+      this.#first = undefined;
+      this.#since = now;
+      this.#initial = left;
+      for (const { change, value, source } of open) this.begin(change, source ?? value!);
+      if (left.size === 1) this.#settleInitial();
+    };
+  }
+
+  /** Adds every value that `mayHold`. */
+  #addValues(to: Set<number>, asked: Set<BlockHistory>): void {
+    if (asked.has(this)) return;
+    asked.add(this);
+    for (const value of this.#initial) to.add(value);
+    for (const { change, value, source } of this.#clusters)
+      if (change.never) continue;
+      else if (value !== undefined) to.add(value);
+      else source!.#addValues(to, asked);
   }
 
   /** The change that stands for what was there before all others; undefined while that is open. */
@@ -119,7 +185,6 @@ export class BlockHistory {
     const name = this.#since === 0 ? 'what was there first' : 'what the power cut left';
     const start = -1;
     this.#first = {
-      value: value!,
       name,
       start,
       end: this.#since,
@@ -127,7 +192,13 @@ export class BlockHistory {
       durable: true,
       never: false,
     };
-    const cluster = { change: this.#first, readEnd: Infinity, readStart: -Infinity };
+    const cluster = {
+      change: this.#first,
+      value,
+      source: undefined,
+      readEnd: Infinity,
+      readStart: -Infinity,
+    };
     this.#clusters.unshift(cluster);
     return cluster;
   }
@@ -148,7 +219,7 @@ export class BlockHistory {
     if (first === Infinity) return undefined;
     for (const other of this.#clusters) {
       const zone = this.#zone(other);
-      if (other === cluster || zone.first === Infinity) continue;
+      if (other === cluster || zone.first === Infinity || maybeSame(cluster, other)) continue;
       const forward = first < last;
       const wrong = (forward || zone.first < zone.last) && first < zone.last && zone.first < last;
       if (!wrong) continue;
@@ -167,14 +238,30 @@ export class BlockHistory {
       : `${name} happened between ${at(last)} and ${at(first)} s`;
   }
 
-  #readZero(start: number): string | undefined {
+  /** Several changes may have left what was read; one of them that was not overwritten before is enough. */
+  #readAmbiguous(value: number, start: number): string | undefined {
     const hidden = (over: number): boolean =>
       this.#clusters.some((other) => other.change.start > over && this.#zone(other).first < start);
-    if (this.#initial.has(0) && !hidden(this.#since)) return undefined;
-    for (const { change } of this.#clusters) {
-      if (change.value !== 0 || change.never || change === this.#first) continue;
+    if (this.#initial.has(value) && !hidden(this.#since)) return undefined;
+    for (const each of this.#clusters) {
+      const { change } = each;
+      if (change.never || change === this.#first || !mayBe(each, value)) continue;
       if (!hidden(change.end === Infinity ? change.closes : change.end)) return undefined;
     }
-    return 'holds zeroes, but everything that may have made them was overwritten before';
+    const what = value === 0 ? 'zeroes' : `value ${value}`;
+    return `holds ${what}, but everything that may have made them was overwritten before`;
   }
+}
+
+/** Whether it may have left the value: of a copy, as far as one knows. */
+const mayBe = ({ change, value, source }: Cluster, wanted: number, asked?: Set<BlockHistory>): boolean =>
+  value === undefined
+    ? source!.mayHold(wanted, Math.min(change.end, change.closes), asked)
+    : value === wanted;
+
+/** A copy may have brought what was there already: then nobody can tell that it happened in between. */
+function maybeSame(one: Cluster, other: Cluster): boolean {
+  if (one.source === undefined && other.source === undefined) return false;
+  if (one.value !== undefined) return mayBe(other, one.value);
+  return other.value === undefined || mayBe(one, other.value);
 }

@@ -393,6 +393,26 @@ export const MUTATIONS: readonly Mutation[] = [
     ],
   },
   {
+    name: 'a copy does not keep others from writing to what it reads (ORDER.2)',
+    edits: [
+      {
+        file: VOLUME,
+        from: 'for (const { offset, length } of op.sources) {',
+        to: 'for (const { offset, length } of op.sources.slice(1)) {',
+      },
+    ],
+  },
+  {
+    name: 'the second range of a copy goes over the first',
+    edits: [
+      {
+        file: 'src/storage/copier.ts',
+        from: 'op.position += length;',
+        to: 'op.position = op.offset;',
+      },
+    ],
+  },
+  {
     name: 'R2T granted without budget',
     edits: [
       {

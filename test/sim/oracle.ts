@@ -6,14 +6,18 @@ import { DNR, Status, isPathError, statusName } from '../../src/nvme/status.ts';
 import type { IoKind } from '../../src/initiator/io.ts';
 import type { SimDisk } from './disk.ts';
 import { BlockHistory, type Change } from './history.ts';
-import { readStamp, stamp } from './stamp.ts';
+import { homeOf, readStamp, stamp, valueOf, writerOf } from './stamp.ts';
+
+export type OpKind = Exclude<IoKind, 'compare' | 'command'> | 'copy';
 
 /** One I/O as its client sees it. */
 export interface Op {
   readonly id: number;
-  readonly kind: IoKind;
+  readonly kind: OpKind;
   readonly slba: number;
   readonly blocks: number;
+  /** Copy: the blocks that it reads, one for each that it writes. */
+  readonly from: readonly number[];
   readonly fua: boolean;
   /** What is written, or room for what is read. */
   readonly data: Uint8Array;
@@ -73,13 +77,20 @@ export class DiskOracle {
 
   // ---- I/O
 
-  begin(id: number, kind: IoKind, slba: number, blocks: number, fua: boolean, now: number): Op {
+  /** `from`: the blocks that are copied, in order. */
+  begin(
+    id: number,
+    kind: OpKind,
+    slba: number,
+    blocks: number,
+    fua: boolean,
+    now: number,
+    from: readonly number[] = [],
+  ): Op {
     const data = new Uint8Array(kind === 'read' || kind === 'write' ? blocks * this.blockSize : 0);
     let change: Change | undefined;
     if (kind !== 'read' && kind !== 'flush') {
-      const value = kind === 'write' ? id : 0;
       change = {
-        value,
         name: `${kind} #${id}`,
         start: now,
         end: Infinity,
@@ -88,21 +99,35 @@ export class DiskOracle {
         never: false,
       };
       for (let i = 0; i < blocks; i++) {
-        this.#blocks[slba + i]!.begin(change);
-        if (kind === 'write')
-          stamp(data.subarray(i * this.blockSize, (i + 1) * this.blockSize), id, slba + i);
+        const value = kind === 'write' ? valueOf(id, slba + i) : 0;
+        this.#blocks[slba + i]!.begin(change, kind === 'copy' ? this.#blocks[from[i]!]! : value);
+        if (kind !== 'write') continue;
+        stamp(data.subarray(i * this.blockSize, (i + 1) * this.blockSize), value);
+        this.#changes.set(value, change);
       }
       this.#open.add(change);
-      if (kind === 'write') this.#changes.set(id, change);
     }
-    return { id, kind, slba, blocks, fua, data, start: now, change, sent: false, ways: 0, direct: false };
+    return {
+      id,
+      kind,
+      slba,
+      blocks,
+      from,
+      fua,
+      data,
+      start: now,
+      change,
+      sent: false,
+      ways: 0,
+      direct: false,
+    };
   }
 
   /** What a Compare had better expect: the value that was last acknowledged or seen here. */
   expects(slba: number): { value: number; data: Uint8Array } {
     const value = this.#latest.get(slba) ?? 0;
     const data = new Uint8Array(this.blockSize);
-    if (value !== 0) stamp(data, value, slba);
+    if (value !== 0) stamp(data, value);
     return { value, data };
   }
 
@@ -147,12 +172,14 @@ export class DiskOracle {
 
   /**
    * ORDER.2: every write leaves a value of its own, so two swaps cannot both have replaced it; but a write that its
-   * host repeated after a loss may have left it twice.
+   * host repeated after a loss may have left it twice, and a copy may have brought it back.
    */
   #replaced(op: Op, expected: number): void {
     const before = this.#swaps.get(`${expected} ${op.slba}`);
     this.#swaps.set(`${expected} ${op.slba}`, op.id);
-    if (before !== undefined && this.#changes.get(expected)?.repeats?.() !== true)
+    const again =
+      this.#changes.get(expected)?.repeats?.() === true || this.#blocks[op.slba]!.copied(expected);
+    if (before !== undefined && !again)
       this.#report(
         'ORDER.2',
         `#${before} and #${op.id} both replaced value ${expected} of ${this.#blocks[op.slba]!.name}`,
@@ -175,16 +202,22 @@ export class DiskOracle {
   #read(op: Op, now: number): void {
     for (let i = 0; i < op.blocks; i++) {
       const block = this.#blocks[op.slba + i]!;
-      const value = readStamp(op.data.subarray(i * this.blockSize, (i + 1) * this.blockSize), op.slba + i);
+      const value = readStamp(op.data.subarray(i * this.blockSize, (i + 1) * this.blockSize));
       if (typeof value === 'string')
         this.#report('TORN', `read #${op.id} of ${block.name} saw ${value}`, this.#about(op));
+      else if (value !== 0 && homeOf(value) !== op.slba + i && !block.mayHold(value))
+        this.#report(
+          'TORN',
+          `read #${op.id} of ${block.name} saw write #${writerOf(value)} of block ${homeOf(value)}, which nobody copied`,
+          [...this.#about(op), `#${writerOf(value)} `],
+        );
       else {
         this.#latest.set(op.slba + i, value);
         const wrong = block.read(value, op.start, now);
         if (wrong !== undefined)
           this.#report('LINEARIZABLE', `read #${op.id}: ${block.name}: ${wrong}`, [
             ...this.#about(op),
-            `#${value} `,
+            `#${writerOf(value)} `,
           ]);
       }
     }
@@ -197,7 +230,7 @@ export class DiskOracle {
     if (op.kind === 'deallocate') change.closes = now;
     else change.end = now;
     for (let i = 0; i < op.blocks; i++) {
-      if (op.kind !== 'deallocate') this.#latest.set(op.slba + i, change.value);
+      if (op.kind !== 'deallocate') this.#latest.set(op.slba + i, this.#left(op, i));
       const wrong = this.#blocks[op.slba + i]!.acknowledged(change);
       if (wrong !== undefined)
         this.#report('LINEARIZABLE', `${this.#blocks[op.slba + i]!.name}: ${wrong}`, this.#about(op));
@@ -206,6 +239,12 @@ export class DiskOracle {
       change.durable = true;
       this.#checkFua(op);
     } else if (op.kind !== 'deallocate') this.#volatile.push(change);
+  }
+
+  /** The value that it left, of a copy at a guess. */
+  #left({ kind, id, slba, from }: Op, i: number): number {
+    if (kind === 'write') return valueOf(id, slba + i);
+    return kind === 'copy' ? (this.#latest.get(from[i]!) ?? 0) : 0;
   }
 
   /** DISK.1, DISK.6: what was acknowledged with FUA is not waiting for a sync. */
@@ -218,7 +257,7 @@ export class DiskOracle {
       if (bytes === undefined || from >= Math.min(offset + length, (op.slba + op.blocks) * this.blockSize))
         continue;
       const block = bytes.subarray(from - offset, from - offset + this.blockSize);
-      if (at < clock.micros && readStamp(block, from / this.blockSize) === op.id)
+      if (at < clock.micros && readStamp(block) === valueOf(op.id, from / this.blockSize))
         this.#report('DISK.1', `FUA write #${op.id} was acknowledged before it was synced`, this.#about(op));
     }
   }
@@ -281,7 +320,9 @@ export class DiskOracle {
       case Status.InvalidNamespace:
         return excuses.removed;
       case Status.UnrecoveredReadError:
-        return op.kind === 'read' && (struck.has('read EIO') || struck.has('read short'));
+        return (
+          (op.kind === 'read' || op.kind === 'copy') && (struck.has('read EIO') || struck.has('read short'))
+        );
       case Status.WriteFault:
         return struck.has('write EIO') || struck.has('sync EIO');
       case Status.CapacityExceeded:
@@ -311,7 +352,7 @@ export class DiskOracle {
 
   /** Power was lost, after `targetEnded`. */
   crashed(now: number): void {
-    for (const block of this.#blocks) block.crash(now);
+    BlockHistory.crash(this.#blocks, now);
     // A value that was replaced may be back.
     this.#swaps.clear();
     this.#volatile = [];

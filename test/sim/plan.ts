@@ -60,6 +60,7 @@ export interface Plan {
   readonly eraseOneIn: number;
   readonly abandonOneIn: number;
   readonly swapOneIn: number;
+  readonly copyOneIn: number;
   /** How long the traffic goes on, ms. */
   readonly duration: number;
   readonly faults: readonly Fault[];
@@ -203,6 +204,7 @@ function drawLoad(
   | 'eraseOneIn'
   | 'abandonOneIn'
   | 'swapOneIn'
+  | 'copyOneIn'
 > {
   return {
     clients: random.between(1, 6),
@@ -214,6 +216,7 @@ function drawLoad(
     eraseOneIn: random.pick([0, 5, 20]),
     abandonOneIn: random.pick([0, 0, 10, 40]),
     swapOneIn: random.pick([0, 0, 4, 15]),
+    copyOneIn: random.pick([0, 0, 5, 15]),
   };
 }
 

@@ -85,7 +85,7 @@ t.test('a shrunk simulation is written down and read again', (t) => {
 });
 
 /** A change from `start` to `end`. */
-const change = (value: number, start: number, end = Infinity): Change => ({
+const change = (value: number, start: number, end = Infinity): Change & { value: number } => ({
   value,
   name: `write #${value}`,
   start,
@@ -96,9 +96,9 @@ const change = (value: number, start: number, end = Infinity): Change => ({
 });
 
 t.test('the history of a block', (t) => {
-  const begin = (...changes: readonly Change[]): BlockHistory => {
+  const begin = (...changes: readonly (Change & { value: number })[]): BlockHistory => {
     const block = new BlockHistory('block');
-    for (const each of changes) block.begin(each);
+    for (const each of changes) block.begin(each, each.value);
     return block;
   };
 
@@ -143,10 +143,49 @@ t.test('the history of a block', (t) => {
     const first = change(1, 10, 20);
     const block = begin(first, change(2, 30, 40), change(3, 50, 60));
     first.durable = true;
-    block.crash(70);
+    BlockHistory.crash([block], 70);
     t.match(block.read(0, 80, 81), /cannot have left/);
     t.equal(block.read(2, 80, 81), undefined);
     t.match(block.read(3, 82, 83), /nobody wrote/, 'once it is known what was left, it stays so');
+    t.end();
+  });
+  t.test('a copy is a read there and a write here', (t) => {
+    const source = begin(change(1, 10, 20), change(2, 50, 60));
+    const block = begin(change(3, 10, 20));
+    block.begin(change(0, 30, 40), source);
+    t.match(block.read(4, 45, 46), /nobody wrote/);
+    t.match(block.read(2, 65, 66), /nobody wrote|write #2/, 'it brought nothing that came later');
+    t.equal(block.read(1, 70, 71), undefined);
+    t.match(block.read(3, 72, 73), /but write #0/, 'it has happened');
+    t.end();
+  });
+  t.test('a copy that shows what its source held makes that a read of the source', (t) => {
+    const lost = change(1, 10);
+    const source = begin(lost, change(2, 50, 60));
+    const block = begin();
+    block.begin(change(0, 30, 40), source);
+    t.equal(block.read(1, 45, 46), undefined);
+    t.equal(source.read(2, 62, 63), undefined);
+    t.match(source.read(1, 70, 71), /but write #2/, 'it was there when it was copied');
+    t.end();
+  });
+  t.test('nobody can tell which of several copies it was, but it was one of them', (t) => {
+    const source = begin(change(1, 10, 20));
+    const block = begin();
+    block.begin(change(0, 30, 40), source);
+    block.begin(change(0, 50, 60), source);
+    block.begin(change(3, 70, 80), 3);
+    t.equal(block.read(1, 71, 72), undefined);
+    t.match(block.read(1, 90, 91), /overwritten before/);
+    t.end();
+  });
+  t.test('a power cut may leave what a copy may have brought', (t) => {
+    const source = begin(change(1, 10, 20), change(2, 25));
+    const block = begin();
+    block.begin(change(0, 30, 40), source);
+    BlockHistory.crash([source, block], 50);
+    t.match(block.read(3, 60, 61), /cannot have left/);
+    t.equal(block.read(2, 60, 61), undefined);
     t.end();
   });
   t.end();
