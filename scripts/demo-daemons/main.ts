@@ -150,14 +150,17 @@ async function demo(): Promise<void> {
   say(`${count.operations} operations, every block was what was written last, none failed`);
 }
 
-let code = 0;
+function end(code: number): never {
+  for (const child of daemons.reverse()) child.kill('SIGKILL');
+  rmSync(folder, { recursive: true, force: true });
+  process.exit(code);
+}
+
+process.once('SIGINT', () => end(130)).once('SIGTERM', () => end(143));
 try {
   await demo();
 } catch (error) {
-  code = 1;
   say(`FAILED: ${error instanceof Error ? error.message : String(error)}`);
-} finally {
-  for (const child of daemons.reverse()) child.kill('SIGKILL');
-  rmSync(folder, { recursive: true, force: true });
+  end(1);
 }
-process.exit(code);
+end(0);

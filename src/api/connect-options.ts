@@ -112,6 +112,8 @@ function common(
 ) {
   const { traddr, trsvcid = defaultPort, host_traddr, keep_alive_tmo } = options;
   if (typeof traddr !== 'string' || traddr.trim() === '') throw invalid('traddr is missing');
+  if (/^[^:]*:\d+$/.test(traddr.trim()))
+    throw invalid(`traddr ${JSON.stringify(traddr)} has a port in it: that is trsvcid (-s)`);
   const bad = nqnProblem(subnqn);
   if (bad !== undefined) throw invalid(`subnqn ${bad}`);
   for (const [name, nqn] of [

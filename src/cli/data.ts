@@ -1,11 +1,12 @@
 /** `nvmetcp read`, `write`, `flush`: blocks to and from a file or a pipe. */
-import { createReadStream, createWriteStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
+import { open, stat } from 'node:fs/promises';
 import { finished } from 'node:stream/promises';
 import type { Readable, Writable } from 'node:stream';
 import type { Command } from 'commander';
 import type { NvmeDisk } from '../api/disk.ts';
 import { NvmeError } from '../api/error.ts';
+import { inWords } from '../runtime/node/errors.ts';
 import { type ConnectFlags, EXAMPLE, addDiskFlags, addNsidFlag, withDisk } from './connection.ts';
 import { count } from './flags.ts';
 
@@ -29,7 +30,7 @@ async function read(flags: Flags): Promise<void> {
   if (data === undefined && process.stdout.isTTY && force !== true)
     throw wrong('not printing blocks to a terminal: use --data FILE, a pipe, or --force');
   await withDisk(flags, async (disk) => {
-    const out: Writable = data === undefined ? process.stdout : createWriteStream(data);
+    const out: Writable = data === undefined ? process.stdout : await created(data);
     const piece = Math.floor(PIECE / disk.blockSize);
     const next = (done: number): Promise<Uint8Array> | undefined =>
       done < blocks ? disk.read(slba + done, Math.min(piece, blocks - done)) : undefined;
@@ -46,6 +47,14 @@ async function read(flags: Flags): Promise<void> {
     out.end();
     await finished(out);
   });
+}
+
+async function created(path: string): Promise<Writable> {
+  const handle = await open(path, 'w').catch((error: unknown) => {
+    throw wrong(`${path} cannot be written: ${inWords(error)}`);
+  });
+  // What goes wrong later is told to whoever writes.
+  return handle.createWriteStream().on('error', () => undefined);
 }
 
 /** Resolves when the stream has taken the bytes. */
@@ -65,6 +74,7 @@ async function write(flags: Flags): Promise<void> {
     const input: Readable =
       data === undefined ? process.stdin : createReadStream(data, { highWaterMark: PIECE });
     const blocks = await pour(disk, input, flags);
+    if (blocks === 0) throw wrong('there is no data');
     process.stderr.write(
       `wrote ${blocks} ${blocks === 1 ? 'block' : 'blocks'} of ${disk.blockSize} bytes at ${flags.slba}\n`,
     );
@@ -73,7 +83,9 @@ async function write(flags: Flags): Promise<void> {
 
 /** What can be known before anything is written. */
 async function checkFile(disk: NvmeDisk, { blocks, slba, pad }: Flags, path: string): Promise<void> {
-  const stats = await stat(path);
+  const stats = await stat(path).catch((error: unknown) => {
+    throw wrong(`${path} cannot be read: ${inWords(error)}`);
+  });
   if (!stats.isFile()) return;
   const { size } = stats;
   const wanted = blocks === undefined ? Math.ceil(size / disk.blockSize) : blocks;

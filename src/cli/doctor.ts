@@ -11,8 +11,9 @@ const SIGNS = { ok: 'ok  ', warning: 'warn', failed: 'FAIL' } as const;
 
 export function addDoctor(program: Command): void {
   addOutputFlag(program.command('doctor [folder]'))
+    .summary('What this machine offers: holes, locks, FFI, limits, free ports.')
     .description(
-      'What this machine offers: holes, locks, FFI, limits, free ports. FOLDER is where disk images would be\n' +
+      'What this machine offers: holes, locks, FFI, limits, free ports. FOLDER is where disk images would be ' +
         '(default: the state folder, else the current one).',
     )
     .option('--state <folder>', 'state folder of a target (default: as targetd)')

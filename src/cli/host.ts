@@ -77,9 +77,9 @@ type Make = (spec: string, description: string, ...examples: string[]) => Comman
 export function addHost(program: Command): void {
   const host = program
     .command('host')
-    .summary('connect disks, and look at them, through a host daemon that runs')
+    .summary('Connect disks, and look at them, through a host daemon that runs.')
     .description(
-      'Connect disks, and look at them, through a host daemon that runs ("nvmetcp hostd"). The commands and their\n' +
+      'Connect disks, and look at them, through a host daemon that runs ("nvmetcp hostd"). The commands and their ' +
         'options are those of nvme-cli; -o json prints its keys, and what only we know under "nvmetcp".',
     );
   const ports = host

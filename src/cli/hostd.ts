@@ -19,9 +19,9 @@ interface Flags {
 export function addHostd(program: Command): void {
   program
     .command('hostd')
-    .summary('keep disks of targets connected, as block devices for programs')
+    .summary('Keep disks of targets connected, as block devices for programs.')
     .description(
-      'The host daemon: keeps the controllers that "nvmetcp host connect" makes, connects them again when they are lost\n' +
+      'The host daemon: keeps the controllers that "nvmetcp host connect" makes, connects them again when they are lost ' +
         'and after its own restart, and offers every disk as an NBD export, until SIGINT or SIGTERM.',
     )
     .option(

@@ -51,8 +51,9 @@ function banner(disk: NvmeDisk, served: NvmeNbd): string {
 
 export function addNbd(program: Command): void {
   addNsidFlag(addDiskFlags(program.command('nbd')))
+    .summary('Serve a namespace to NBD programs (qemu-img, nbdcopy, nbdinfo, nbdfuse, fio).')
     .description(
-      'Serve a namespace to NBD clients (qemu-img, nbdcopy, nbdinfo, nbdfuse, fio) on a Unix-domain socket,\n' +
+      'Serve a namespace to NBD clients (qemu-img, nbdcopy, nbdinfo, nbdfuse, fio) on a Unix-domain socket, ' +
         'until SIGINT or SIGTERM. Needs neither root nor a kernel module; a lost path shows as time only.',
     )
     .requiredOption('--socket <path>', 'where to listen; made for this user only')

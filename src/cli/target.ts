@@ -10,6 +10,7 @@ import { stateFolder } from '../daemon/folder.ts';
 import { LOG_LEVELS } from '../daemon/log-levels.ts';
 import type { Remaining } from '../daemon/drain.ts';
 import type { ConnectionShown, TargetShown } from '../daemon/show.ts';
+import { inWords } from '../runtime/node/errors.ts';
 import { addOutputFlag } from './connection.ts';
 import { count, many, seconds, size } from './flags.ts';
 import { type OutputFlags, print } from './print.ts';
@@ -86,7 +87,7 @@ function printChanges(flags: Flags, result: Result): void {
 export function addTarget(program: Command): void {
   const target = program
     .command('target')
-    .summary('look at and change a target that runs')
+    .summary('Look at and change a target that runs.')
     .description(
       'Look at and change a target that runs. Every change is checked as a whole before anything is touched, is live ' +
         'at once, and is kept over restarts; hosts of what did not change see nothing.',
@@ -445,14 +446,21 @@ function addWholeVerbs(command: Make, inSubsystem: Named): void {
       };
       for (const line of lost) process.stderr.write(`left out: ${line}\n`);
       if (file === undefined) process.stdout.write(config);
-      else writeFileSync(file, config, { mode: 0o600 });
+      else save(file, config);
     });
+}
+
+function save(file: string, config: string): void {
+  try {
+    writeFileSync(file, config, { mode: 0o600 });
+  } catch (error) {
+    throw new NvmeError(`${file} cannot be written: ${inWords(error)}`, { code: 'EINVAL' });
+  }
 }
 
 async function withFile(method: 'plan' | 'apply', file: string, flags: Flags): Promise<void> {
   const config = await readFile(file, 'utf8').catch((error: unknown) => {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new NvmeError(`${file} cannot be read: ${why}`, { code: 'EINVAL' });
+    throw new NvmeError(`${file} cannot be read: ${inWords(error)}`, { code: 'EINVAL' });
   });
   const result = (await ask(flags, method, { config, force: flags['force'] })) as {
     changes: readonly string[];

@@ -26,12 +26,12 @@ const text = (value: string): string => value;
 export function addTargetd(program: Command): void {
   program
     .command('targetd')
-    .summary('export files and memory as disks')
+    .summary('Export files, block devices and memory as disks.')
     .description(
-      'The target daemon: exports files, block devices and memory as NVMe namespaces, until SIGINT or SIGTERM.\n' +
-        'What it exports is kept in the state folder and comes back, the same for every host, at the next start;\n' +
-        'flags add to it and never take away. A configuration file is the whole truth: what it does not name goes, and\n' +
-        'SIGHUP reads it again; the form is nvmetcli’s, with a few keys more (docs/configuration.md).\n' +
+      'The target daemon: exports files, block devices and memory as NVMe namespaces, until SIGINT or SIGTERM.\n\n' +
+        'What it exports is kept in the state folder and comes back, the same for every host, at the next start; ' +
+        'flags add to it and never take away. A configuration file is the whole truth: what it does not name goes, and ' +
+        'SIGHUP reads it again; the form is nvmetcli’s, with a few keys more (docs/configuration.md).\n\n' +
         'Without flags, the first time: disk.img, 1 GiB, sparse, in the state folder, on 127.0.0.1:4420.',
     )
     .option('--listen <host:port>', 'listen here; may be repeated (default: 127.0.0.1:4420)', many(text))

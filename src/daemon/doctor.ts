@@ -7,6 +7,7 @@ import { formatSize } from '../config/units.ts';
 import type { FileIo, Listener } from '../runtime/ports.ts';
 import { hasNativeCrc32c } from '../runtime/node/crypto.ts';
 import { nodeEnv } from '../runtime/node/env.ts';
+import { inWords } from '../runtime/node/errors.ts';
 import { Syscalls } from '../runtime/node/syscalls.ts';
 import { DEFAULT_LIMITS } from '../target/limits.ts';
 import { request } from './control-client.ts';
@@ -92,8 +93,7 @@ async function folder(path: string): Promise<Finding[]> {
   try {
     made = fs.mkdtempSync(join(path, '.nvmetcp-doctor-'));
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    return [{ name, state: 'failed', found: why, means: 'no disk image can be made there' }];
+    return [{ name, state: 'failed', found: inWords(error), means: 'no disk image can be made there' }];
   }
   try {
     const { files } = nodeEnv();

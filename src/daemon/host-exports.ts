@@ -1,11 +1,11 @@
 /** Every head as an NBD export on a socket of its own, for as long as it is there: `nvme0n1.sock` in one folder. */
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { refusal } from '../api/answer.ts';
 import { NvmeError } from '../api/error.ts';
 import { NvmeNbd } from '../api/nbd.ts';
 import type { Head } from '../initiator/head.ts';
 import type { Registry } from '../initiator/registry.ts';
+import { makeFolder } from '../runtime/node/folder.ts';
 import type { Env } from '../runtime/ports.ts';
 
 export class HostExports {
@@ -21,9 +21,10 @@ export class HostExports {
   /** Makes the folder; throws an NvmeError when it cannot. */
   constructor(env: Env, registry: Registry, folder: string) {
     try {
-      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      makeFolder(folder);
     } catch (error) {
-      throw refusal('EACCES', `the folder for NBD sockets: ${String(error)}`, error);
+      const message = error instanceof Error ? error.message : String(error);
+      throw refusal('EACCES', `the folder for NBD sockets cannot be used: ${message}`, error);
     }
     this.#env = env;
     this.#registry = registry;

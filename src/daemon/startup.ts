@@ -10,6 +10,7 @@ import { addSubsystem, listenAt, setHosts } from '../config/edit.ts';
 import { type Change, keyOf } from '../config/plan.ts';
 import type { NamespaceRequest } from '../config/request.ts';
 import { refusal } from '../api/answer.ts';
+import { inWords } from '../runtime/node/errors.ts';
 import type { NvmeError } from '../api/error.ts';
 import { parseConfig, withConfig } from '../api/target-config.ts';
 import type { Wanted } from '../api/target-control.ts';
@@ -95,11 +96,7 @@ export async function applyFile(
   try {
     json = await readFile(path, 'utf8');
   } catch (error) {
-    throw refusal(
-      'EINVAL',
-      `${path} cannot be read: ${error instanceof Error ? error.message : String(error)}`,
-      error,
-    );
+    throw refusal('EINVAL', `${path} cannot be read: ${inWords(error)}`, error);
   }
   let read;
   try {

@@ -37,5 +37,7 @@ export function connectRefused(qid: number, { status, dw0 }: Request): Failure {
     ? ConnectData.fields
     : Connect.fields;
   const field = Object.values(fields).find((each) => each.offset === offset);
-  return refused(name, status, field === undefined ? `offset ${offset}` : `it is about ${field.label}`);
+  if (field === undefined) return refused(name, status, `offset ${offset}`);
+  const often = field === ConnectData.fields.subnqn ? ': no such subsystem is offered there' : '';
+  return refused(name, status, `it is about ${field.label}${often}`);
 }

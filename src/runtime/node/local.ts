@@ -1,6 +1,7 @@
 /** Unix-domain sockets of this machine. */
 import * as fs from 'node:fs';
 import * as net from 'node:net';
+import { dirname } from 'node:path';
 import type { IoError, Listener, LocalNet, Transport } from '../ports.ts';
 import { ioError } from './errors.ts';
 import { NodeTransport, stopListening } from './net.ts';
@@ -82,7 +83,12 @@ function bind(
   const server = net.createServer({ allowHalfOpen: true }, (socket) =>
     accept(new NodeTransport(socket, { path })),
   );
-  const refused = (error: Error): void => done(ioError(error));
+  const refused = (error: Error): void => {
+    const why = ioError(error);
+    // libuv says EACCES where the system says ENOENT.
+    const lost = why.code === 'EACCES' && !fs.existsSync(dirname(path));
+    done(lost ? { ...why, code: 'ENOENT' } : why);
+  };
   server.once('error', refused);
   // The socket's mode comes from the umask and is right from the start: it is bound within this call.
   const before = process.umask(PRIVATE);

@@ -1,11 +1,12 @@
 import * as fs from 'node:fs/promises';
 import type { IoDone, IoError, StateStore } from '../ports.ts';
 import { IoFailure, ioError } from './errors.ts';
-import { closeSync, mkdirSync, openSync, statSync } from 'node:fs';
+import { closeSync, openSync, statSync } from 'node:fs';
 import { Lock } from './lock.ts';
 import type { Syscalls } from './syscalls.ts';
 import { assert } from '../assert.ts';
 import { join } from 'node:path';
+import { makeFolder } from './folder.ts';
 import { syncFolder } from './files.ts';
 
 /** The state folder: one file per document, readable by its owner alone. */
@@ -16,11 +17,11 @@ export class NodeStore implements StateStore {
   /** Writes go one after the other, so that the last one asked for is the one that stays. */
   #last: Promise<void> = Promise.resolve();
 
-  /** Makes the folder, with mode 0700, unless there is one; throws what the system says when it cannot. */
+  /** Makes the folder, with mode 0700, unless there is one; throws an IoFailure when it cannot. */
   constructor(folder: string, syscalls: Syscalls | undefined) {
     this.folder = folder;
     this.#syscalls = syscalls;
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    makeFolder(folder);
   }
 
   /** Makes this process the only one that uses the folder (DISK.5); EBUSY when another one does. */
