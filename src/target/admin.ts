@@ -28,6 +28,8 @@ const getLogPage: Handler = {
     command.length = logLength(command.view, 0);
     if (command.length > command.queue.connection.target.limits.maxTransfer)
       return command.invalid(GetLogPage.numdl.offset);
+    // No log page takes an index instead of an offset: IOS is clear in log 00h.
+    if (GetLogPage.cdw14.ot.get(command.view, 0) === 1) return command.invalid(GetLogPage.cdw14.offset, 23);
     const offset = GetLogPage.lpo.get(command.view, 0);
     return offset % 4 === 0 || offset === Infinity ? 0 : command.invalid(GetLogPage.lpo.offset);
   },

@@ -40,6 +40,11 @@ export class Budget {
     this.#wake();
   }
 
+  /** Bytes. */
+  get left(): number {
+    return this.limit - this.used;
+  }
+
   get waiting(): number {
     return this.#line.size;
   }

@@ -179,6 +179,9 @@ function connectIo(command: Command, request: ConnectRequest): Controller | Conn
   return controller;
 }
 
+/** Bytes that each value of the size attribute asks for; the others are reserved (Base 2.1, section 6.6). */
+const ASKED: readonly (number | undefined)[] = [4, 8];
+
 /** Text of a peer's, fit for a log. */
 const printable = (text: string): string => JSON.stringify(text.slice(0, 223));
 
@@ -187,8 +190,8 @@ const propertyGet: Handler = {
   transfer: 'none',
   check(command) {
     const size = PROPERTY_SIZE.get(PropertyGet.ofst.get(command.view, 0));
-    const asked = PropertyGet.attrib.psz.get(command.view, 0) === 1 ? 8 : 4;
-    return size === asked && command.queue.qid === 0 ? 0 : Status.InvalidField | DNR;
+    const asked = ASKED[PropertyGet.attrib.psz.get(command.view, 0)];
+    return size !== undefined && size === asked && command.queue.qid === 0 ? 0 : Status.InvalidField | DNR;
   },
   execute(command) {
     const controller = command.queue.controller!;

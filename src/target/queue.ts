@@ -249,8 +249,10 @@ export class Queue implements Waiter {
     for (let command = this.#granting.peek(); command !== undefined; command = this.#granting.peek()) {
       const second = this.#secondOf(command);
       const length = command.length + (second?.length ?? 0);
-      // What a queue holds may exceed its share by no more than one command, so that any command fits.
-      if (this.granted > 0 && this.granted + length > limits.queueWriteBudget) {
+      // What a queue holds may exceed its share by no more than one command, so that any command fits. The less is
+      // left, the less one may hold: hosts that do not send what they were granted leave some to those that come later.
+      const share = Math.min(limits.queueWriteBudget, writeBudget.left);
+      if (this.granted > 0 && this.granted + length > share) {
         // Its own commands wake it; others need not stand behind it.
         writeBudget.forget(this);
         return;

@@ -182,16 +182,14 @@ void t.test('before and around Connect', (t) => {
     [0x10, 0],
     [0, 0],
     [8, 1],
+    [8, 2],
     [0x1000, 0],
+    [0x1000, 7],
   ] as const) {
     const cid = host.command(
       PropertyGet.bytes({ opc: FABRICS_OPCODE, fctype: FabricsType.PropertyGet, ofst, attrib: { psz } }),
     );
-    t.equal(
-      host.response(cid).status,
-      Status.InvalidField | DNR,
-      `property ${ofst}, ${psz === 1 ? 8 : 4} bytes`,
-    );
+    t.equal(host.response(cid).status, Status.InvalidField | DNR, `property ${ofst}, size attribute ${psz}`);
   }
   t.equal(host.get(Property.CAP, 1) & 0xffffn, 1023n, 'MQES');
   t.equal(host.get(Property.VS), 0x20100n);
@@ -627,6 +625,17 @@ void t.test('Get Log Page: offsets, lengths, unknown ones; the error log tells w
   t.equal(refused(LogId.Smart, 516), Status.InvalidField | DNR, 'past the end');
   t.equal(refused(LogId.Smart, 2n ** 60n), Status.InvalidField | DNR, 'far past the end');
   t.equal(refused(LogId.Smart, 2), Status.InvalidField | DNR, 'not a dword');
+  const index = {
+    opc: AdminOpcode.GetLogPage,
+    lid: LogId.Smart,
+    numdl: 3,
+    cdw14: { uidx: 0, ot: 1, csi: 0 },
+  };
+  t.equal(
+    admin.response(admin.command(GetLogPage.bytes({ ...index, dptr: inTransport(16) }))).status,
+    Status.InvalidField | DNR,
+    'an index instead of an offset',
+  );
   t.end();
 });
 

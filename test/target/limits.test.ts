@@ -157,6 +157,24 @@ t.test('an Abort of the first in line for budget lets the next go on', (t) => {
   t.end();
 });
 
+t.test('hosts that send nothing of what they were granted leave some of the budget to the others', (t) => {
+  const world = new TargetWorld({ writeBudget: 16 * 2 ** 20, queueWriteBudget: 16 * 2 ** 20 });
+  const MiB = 2048;
+  for (let host = 0; host < 4; host++) {
+    const { io } = world.up();
+    const cids = Array.from({ length: 20 }, () => io.command(rw(IoOpcode.Write, 0, MiB)));
+    t.ok(io.r2ts(cids[0]!).length === 1, `host ${host} is granted something`);
+  }
+  const { io } = world.up();
+  const cid = io.command(rw(IoOpcode.Write, 0, 64));
+  const [r2t] = io.r2ts(cid);
+  t.ok(r2t, 'one that comes later too');
+  io.h2c(cid, r2t!.ttag, 0, new Uint8Array(32768));
+  t.equal(io.response(cid).status, 0);
+  world.settle();
+  t.end();
+});
+
 t.test('GHOST.1 the Admin queue’s connection ends only when nothing of the association executes', (t) => {
   const file = new FaultyFile(2 ** 20);
   const world = new TargetWorld({}, { file: () => file });
