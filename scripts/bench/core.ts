@@ -10,7 +10,7 @@ import { parseArgs } from 'node:util';
 import { nodeEnv } from '../../src/runtime/node/env.ts';
 import type { Net, Transport, TransportEvents } from '../../src/runtime/ports.ts';
 import { Target } from '../../src/target/target.ts';
-import { Commands, connectCapsule, enableCapsule, icReq } from './encoded.ts';
+import { Commands, Encoded, connectCapsule, enableCapsule, icReq } from './encoded.ts';
 import { median } from './numbers.ts';
 import { BLOCK, SIZE, type Kind } from './work.ts';
 
@@ -80,7 +80,7 @@ export async function core({
   const target = new Target(env, { capsuleBudget: 2 ** 40 });
   const subsystem = target.addSubsystem({ nqn: NQN, serial: 'S', model: 'bench' });
   for (let nsid = 1; nsid <= namespaces; nsid++) {
-    const file = env.files.memory(SIZE);
+    const file = env.files.memory(SIZE / namespaces);
     const uuid = `00000000-0000-4000-8000-${String(nsid).padStart(12, '0')}`;
     target.addNamespace(subsystem, file, { nsid, uuid, blockSize: BLOCK, readOnly: false });
   }
@@ -100,7 +100,8 @@ export async function core({
     const { cntlid } = open(0, 0xffff);
     takers.push(open(1, cntlid).taker);
   }
-  const commands = new Commands({ kind, bytes: BLOCK, depth, queues: 1, digests }, 12345, namespaces);
+  const work = { kind, bytes: BLOCK, depth, queues: 1, digests };
+  const commands = new Commands(new Encoded(work, 12345, namespaces));
   let chunk: Uint8Array = new Uint8Array(0);
   const ignore = (): void => undefined;
   const send = (bytes: Uint8Array): void => {

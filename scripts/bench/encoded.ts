@@ -1,15 +1,16 @@
 /** Commands encoded beforehand, so that asking costs a client next to nothing. */
 import { viewOf } from '../../src/layout/struct.ts';
 import { Connect, ConnectData, PropertySet } from '../../src/nvme/fabrics.ts';
-import { FABRICS_OPCODE, FabricsType, IoOpcode } from '../../src/nvme/opcode.ts';
+import { Cns, IDENTIFY_SIZE } from '../../src/nvme/identify.ts';
+import { AdminOpcode, FABRICS_OPCODE, FabricsType, IoOpcode } from '../../src/nvme/opcode.ts';
 import { Property } from '../../src/nvme/property.ts';
-import { ReadWrite, SglId, SqeHead } from '../../src/nvme/sqe.ts';
+import { Identify, ReadWrite, SglId, SqeHead } from '../../src/nvme/sqe.ts';
 import { H2CData, ICReq, PduType } from '../../src/pdu/pdus.ts';
 import { crc32c } from '../../src/runtime/crc32c.ts';
 import { BLOCK, IN_CAPSULE, READS_OF_100, SIZE, type Work } from './work.ts';
 
 const HOSTNQN = 'nqn.2014-08.org.nvmexpress:bench-host';
-const HOSTID = '00000000-0000-4000-8000-000000000002';
+const HOSTID = '00000000-0000-4000-8000-';
 const HDGST = 1;
 const DDGST = 2;
 const DIGEST = 4;
@@ -61,15 +62,17 @@ export const icReq = (digests: boolean): Uint8Array =>
     dgst: { hdgst: digests ? 1 : 0, ddgst: digests ? 1 : 0 },
   });
 
-/** `depth`: commands at once, one less than the queue has entries. */
+/** `depth`: commands at once, one less than the queue has entries. `host`: which of many hosts it is. */
 export function connectCapsule(
   nqn: string,
   qid: number,
   cntlid: number,
   depth: number,
   digests: boolean,
+  host = 0,
 ): Uint8Array {
-  const data = ConnectData.bytes({ hostid: HOSTID, hostnqn: HOSTNQN, subnqn: nqn, cntlid });
+  const hostid = `${HOSTID}${String(host).padStart(12, '0')}`;
+  const data = ConnectData.bytes({ hostid, hostnqn: `${HOSTNQN}-${host}`, subnqn: nqn, cntlid });
   const sqe = Connect.bytes({
     opc: FABRICS_OPCODE,
     fctype: FabricsType.Connect,
@@ -92,22 +95,31 @@ export function enableCapsule(digests: boolean): Uint8Array {
   return capsule(sqe, NOTHING, digests);
 }
 
+export function identifyCapsule(digests: boolean): Uint8Array {
+  const sqe = Identify.bytes({
+    opc: AdminOpcode.Identify,
+    dptr: sgl(SglId.transport, IDENTIFY_SIZE),
+    cns: Cns.Controller,
+  });
+  return capsule(sqe, NOTHING, digests);
+}
+
 /** Enough that their CIDs, which follow each other, are free again long before their turn comes. */
 export const COMMANDS = 2048;
 
-/** Commands one behind the other, over and over again; command `i` has CID `i`. */
-export class Commands {
-  readonly #bytes: Uint8Array;
-  readonly #starts = new Uint32Array(COMMANDS + 1);
-  readonly #data: Uint8Array;
-  readonly #digests: boolean;
-  #next = 0;
+/** Commands one behind the other; command `i` has CID `i`. Any number of queues may send them. */
+export class Encoded {
+  readonly bytes: Uint8Array;
+  readonly starts = new Uint32Array(COMMANDS + 1);
+  readonly data: Uint8Array;
+  readonly digests: boolean;
 
-  constructor(work: Work, seed: number, namespaces = 1) {
+  /** `namespaces`: asked for in turn, `span` bytes from the beginning of each. */
+  constructor(work: Work, seed: number, namespaces = 1, span = SIZE / namespaces) {
     const { bytes, kind, digests } = work;
-    this.#data = new Uint8Array(bytes).fill(7);
-    this.#digests = digests;
-    const places = SIZE / bytes;
+    this.data = new Uint8Array(bytes).fill(7);
+    this.digests = digests;
+    const places = span / bytes;
     const inCapsule = bytes <= IN_CAPSULE;
     const capsules: Uint8Array[] = [];
     let random = seed;
@@ -123,20 +135,32 @@ export class Commands {
         nlb: bytes / BLOCK,
         dptr: sgl(write && inCapsule ? SglId.inCapsule : SglId.transport, bytes),
       });
-      const made = capsule(sqe, write && inCapsule ? this.#data : NOTHING, digests);
-      this.#starts[cid + 1] = this.#starts[cid]! + made.length;
+      const made = capsule(sqe, write && inCapsule ? this.data : NOTHING, digests);
+      this.starts[cid + 1] = this.starts[cid]! + made.length;
       capsules.push(made);
     }
-    this.#bytes = new Uint8Array(Buffer.concat(capsules));
+    this.bytes = new Uint8Array(Buffer.concat(capsules));
+  }
+}
+
+/** One queue's way through them, over and over again. */
+export class Commands {
+  readonly #encoded: Encoded;
+  #next: number;
+
+  constructor(encoded: Encoded, first = 0) {
+    this.#encoded = encoded;
+    this.#next = first % COMMANDS;
   }
 
   /** The next `count` commands, in one piece or two; they may be sent again before they have left. */
   take(count: number, into: (cid: number) => void, send: (bytes: Uint8Array) => void): void {
+    const { bytes, starts } = this.#encoded;
     while (count > 0) {
       const from = this.#next;
       const to = Math.min(from + count, COMMANDS);
       for (let cid = from; cid < to; cid++) into(cid);
-      send(this.#bytes.subarray(this.#starts[from], this.#starts[to]));
+      send(bytes.subarray(starts[from], starts[to]));
       count -= to - from;
       this.#next = to % COMMANDS;
     }
@@ -152,8 +176,8 @@ export class Commands {
       H2CData.datao.set(view, 0, offset);
       H2CData.datal.set(view, 0, length);
     };
-    const data = this.#data.subarray(0, length);
-    if (this.#digests) return [pdu(PduType.H2CData, 24, fill, data, true)];
+    const data = this.#encoded.data.subarray(0, length);
+    if (this.#encoded.digests) return [pdu(PduType.H2CData, 24, fill, data, true)];
     const header = pdu(PduType.H2CData, 24, fill, NOTHING, false);
     header[3] = 24;
     viewOf(header).setUint32(4, 24 + length, true);

@@ -1,6 +1,7 @@
 /** The load generator, a process of its own: `load.js JOB`. */
 import { say } from './child.ts';
 import { cpuOf } from './cpu.ts';
+import { Encoded } from './encoded.ts';
 import type { Measured } from './numbers.ts';
 import { type Place, Stream } from './stream.ts';
 import type { Work } from './work.ts';
@@ -19,14 +20,14 @@ export interface Job {
 const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function open({ place, works }: Job): Promise<Stream[][]> {
-  const admin = new Stream(place, { ...works[0]!, depth: 1 }, 0);
+  const admin = new Stream(place, { ...works[0]!, depth: 1 }, new Encoded(works[0]!, 0));
   const cntlid = await admin.open(0, 0xffff);
   let qid = 0;
   const all: Stream[][] = [];
   for (const work of works) {
     const streams: Stream[] = [];
     for (let i = 0; i < work.queues; i++) {
-      const stream = new Stream(place, work, 12345 + 777 * qid);
+      const stream = new Stream(place, work, new Encoded(work, 12345 + 777 * qid));
       await stream.open(++qid, cntlid);
       streams.push(stream);
     }

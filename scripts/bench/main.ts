@@ -12,13 +12,14 @@ import { pinned } from './child.ts';
 import { type Measured, type Summary, ratio, summary } from './numbers.ts';
 import { plot } from './plot.ts';
 import { type HostSubject, Servers, type Subject, type Timing } from './subjects.ts';
+import { type ScaleCase, type ScaleResult, type ScaleTiming, measureScale, scaleCases } from './scale.ts';
 import { table } from './table.ts';
 import { KINDS, SIZE, STORES, plan, workName, type Kind, type Row, type Store, type Work } from './work.ts';
 
 const HELP = `npm run bench -- [options]
   --seconds N      of each measurement (1)
   --repeat N       measurements of each subject (3)
-  --what LIST      target,host,fairness (all)
+  --what LIST      target,host,fairness,scale (all)
   --stores LIST    ${STORES.join(',')} (all)
   --kinds LIST     ${KINDS.join(',')} (all)
   --depths LIST    commands under way on a queue (1,32,128)
@@ -68,9 +69,10 @@ export interface Report {
   readonly results: readonly Result[];
   readonly host: readonly HostResult[];
   readonly fairness: readonly FairnessResult[];
+  readonly scale: readonly ScaleResult[];
 }
 
-const WHAT = ['target', 'host', 'fairness'] as const;
+const WHAT = ['target', 'host', 'fairness', 'scale'] as const;
 type What = (typeof WHAT)[number];
 
 interface Options {
@@ -83,6 +85,7 @@ interface Options {
   readonly out: string | undefined;
   readonly json: boolean;
   readonly what: readonly What[];
+  readonly smoke: boolean;
 }
 
 function listOf<T extends string>(text: string | undefined, all: readonly T[]): T[] {
@@ -141,6 +144,7 @@ function options(): Options | undefined {
     out: values.out,
     json: values.json,
     what: listOf<What>(values.what, WHAT),
+    smoke,
   };
 }
 
@@ -205,6 +209,16 @@ async function measure(servers: Servers, row: Row, timing: Timing, repeat: numbe
   return { row, name: `${row.store}: ${workName(row.work)}`, subjects: summaries, ratios };
 }
 
+/** Short turns, as the parties are there all the time. */
+const scaleTiming = ({ time, warmUp }: Timing, repeat: number, smoke: boolean): ScaleTiming =>
+  smoke
+    ? { repeat: 1, windows: 1, window: 20, warmUp: 10 }
+    : { repeat, windows: 8, window: time / 4, warmUp: 2 * warmUp };
+
+/** One of each of the loads that differ most. */
+const smokeCases = (cases: readonly ScaleCase[]): ScaleCase[] =>
+  (['turns', 'connect', 'host'] as const).map((load) => cases.find((each) => each.load === load)!);
+
 function fileSystemOf(path: string): string {
   try {
     return execFileSync('stat', ['-f', '-c', '%T', path], { encoding: 'utf8' }).trim();
@@ -223,6 +237,7 @@ async function run({
   out,
   json,
   what,
+  smoke,
 }: Options): Promise<void> {
   const folders: Partial<Record<Store, string>> = {};
   if (stores.includes('tmpfs')) folders.tmpfs = mkdtempSync('/dev/shm/nvmetcp-bench-');
@@ -250,6 +265,10 @@ async function run({
     const fairness: FairnessResult[] = [];
     if (what.includes('fairness'))
       for (const store of stores) fairness.push(await measureFairness(servers, store, timing, repeat));
+    const scale: ScaleResult[] = [];
+    if (what.includes('scale'))
+      for (const each of smoke ? smokeCases(scaleCases(8, 8)) : scaleCases(1024, 500))
+        scale.push(await measureScale(each, scaleTiming(timing, repeat, smoke)));
     const report: Report = {
       node: process.version,
       kernel: release(),
@@ -262,6 +281,7 @@ async function run({
       results,
       host,
       fairness,
+      scale,
     };
     console.log(json ? JSON.stringify(report, undefined, 1) : table(report));
     if (out === undefined) return;

@@ -6,12 +6,22 @@
  */
 import { connect, type Socket } from 'node:net';
 import { Flag, PduType } from '../../src/pdu/pdus.ts';
-import { Commands, connectCapsule, enableCapsule, icReq, COMMANDS } from './encoded.ts';
+import {
+  Commands,
+  connectCapsule,
+  enableCapsule,
+  icReq,
+  identifyCapsule,
+  COMMANDS,
+  type Encoded,
+} from './encoded.ts';
 import { Latencies } from './numbers.ts';
 import type { Work } from './work.ts';
 
 const HEADER = 24;
-const CHUNK = 1 << 18;
+/** Whatever is received is looked at before anything else is. */
+const RECEIVED = new Uint8Array(1 << 18);
+const RECEIVED_VIEW = new DataView(RECEIVED.buffer);
 
 export interface Place {
   readonly port: number;
@@ -27,7 +37,13 @@ export class Stream {
   readonly #commands: Commands;
   readonly #depth: number;
   readonly #digests: boolean;
+  readonly #host: number;
   readonly #started = new Float64Array(COMMANDS);
+  #outstanding = 0;
+  /** What is answered is followed by as much again. */
+  #keeps = true;
+  /** After a burst: everything is answered. */
+  onQuiet: (() => void) | undefined = undefined;
   readonly #scratch = new DataView(new ArrayBuffer(HEADER));
   #have = 0;
   /** Of the PDU under way: bytes that are still to come, and whether it ends a command. */
@@ -39,22 +55,22 @@ export class Stream {
   /** Set while the queue is connected: gets the next PDU's header. */
   #setup: ((header: DataView) => void) | undefined = undefined;
 
-  constructor(place: Place, work: Work, seed: number) {
+  /** `host`: which of many hosts it is. */
+  constructor(place: Place, work: Work, encoded: Encoded, first = 0, host = 0) {
     this.#place = place;
     this.#depth = work.depth;
     this.#digests = work.digests;
-    this.#commands = new Commands(work, seed);
-    const buffer = new Uint8Array(CHUNK);
-    const view = new DataView(buffer.buffer);
+    this.#host = host;
+    this.#commands = new Commands(encoded, first);
     const callback = (bytes: number): boolean => {
-      this.#received(view, bytes);
+      this.#received(RECEIVED_VIEW, bytes);
       return true;
     };
     this.#socket = connect({
       port: place.port,
       host: '127.0.0.1',
       noDelay: true,
-      onread: { buffer, callback },
+      onread: { buffer: RECEIVED, callback },
     });
     this.#socket.on('error', (error) => {
       throw error;
@@ -69,9 +85,16 @@ export class Stream {
     const { nqn } = this.#place;
     if (nqn === undefined) return 0;
     await this.#answer(icReq(this.#digests));
-    const header = await this.#answer(connectCapsule(nqn, qid, cntlid, this.#depth, this.#digests));
+    const header = await this.#answer(
+      connectCapsule(nqn, qid, cntlid, this.#depth, this.#digests, this.#host),
+    );
     if (qid === 0) await this.#answer(enableCapsule(this.#digests));
     return header.getUint16(8, true);
+  }
+
+  /** Identify Controller. */
+  async identify(): Promise<void> {
+    await this.#answer(identifyCapsule(this.#digests));
   }
 
   #answer(request: Uint8Array): Promise<DataView> {
@@ -86,8 +109,25 @@ export class Stream {
 
   /** Keeps `depth` commands under way from here on. */
   run(): void {
+    this.#keeps = true;
     this.#now = performance.now();
     this.#ask(this.#depth);
+  }
+
+  /** Sends `depth` commands; `onQuiet` follows when all of them are answered. */
+  burst(): void {
+    this.#keeps = false;
+    this.#now = performance.now();
+    this.#ask(this.#depth);
+  }
+
+  /** Sends no more, and waits for what is under way. */
+  halt(): Promise<void> {
+    this.#keeps = false;
+    return new Promise((resolve) => {
+      if (this.#outstanding === 0) resolve();
+      else this.onQuiet = resolve;
+    });
   }
 
   close(): void {
@@ -108,6 +148,7 @@ export class Stream {
   };
 
   #ask(count: number): void {
+    this.#outstanding += count;
     this.#commands.take(count, this.#begin, this.#send);
   }
 
@@ -136,7 +177,10 @@ export class Stream {
       }
     }
     this.done += ended;
-    if (ended > 0) this.#ask(ended);
+    if (ended === 0) return;
+    this.#outstanding -= ended;
+    if (this.#keeps) this.#ask(ended);
+    else if (this.#outstanding === 0) this.onQuiet?.();
   }
 
   #header(view: DataView, at: number): void {
@@ -144,6 +188,7 @@ export class Stream {
     this.#skip = view.getUint32(at + 4, true) - HEADER;
     if (this.#setup !== undefined) {
       if (type === PduType.CapsuleResp) expectSuccess(view, at);
+      if (type === PduType.C2HData && (view.getUint8(at + 1) & Flag.success) === 0) return;
       this.#setup(new DataView(view.buffer.slice(view.byteOffset + at, view.byteOffset + at + HEADER)));
       return;
     }

@@ -1,6 +1,7 @@
 /** A report as a Markdown table. */
 import type { FairnessResult, HostResult, Report, Result } from './main.ts';
 import type { Summary } from './numbers.ts';
+import type { ScaleResult } from './scale.ts';
 import type { HostSubject, Subject } from './subjects.ts';
 
 const HEAD = [
@@ -81,6 +82,27 @@ const fairnessCells = ({ store, alone, beside, writer }: FairnessResult): string
   String(Math.round(writer.rate / 8)),
 ];
 
+const SCALE_HEAD = [
+  'scale',
+  'with one /s',
+  'CPU µs',
+  'p50 µs',
+  'with many /s',
+  'CPU µs',
+  'p50 µs',
+  'CPU ratio',
+];
+
+const scaleCells = ({ name, few, many, ratio }: ScaleResult): string[] => [
+  name,
+  ...[few, many].flatMap(({ rate, cpu, p50 }) => [
+    Math.round(rate).toLocaleString('en'),
+    cpu.toFixed(2),
+    String(Math.round(p50)),
+  ]),
+  ratio.toFixed(2),
+];
+
 function lines(head: readonly string[], cells: readonly (readonly string[])[]): string[] {
   if (cells.length === 0) return [];
   const rows = [head, ...cells];
@@ -101,5 +123,6 @@ export function table(report: Report): string {
     ...lines(HEAD, report.results.map(cells)),
     ...lines(HOST_HEAD, report.host.map(hostCells)),
     ...lines(FAIRNESS_HEAD, report.fairness.map(fairnessCells)),
+    ...lines(SCALE_HEAD, report.scale.map(scaleCells)),
   ].join('\n');
 }

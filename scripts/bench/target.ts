@@ -9,6 +9,8 @@ import { BLOCK, SIZE } from './work.ts';
 export interface TargetInput {
   /** By store. */
   readonly files: Readonly<Record<string, string>>;
+  /** That the memory is cut into; one, if not given. */
+  readonly namespaces?: number;
 }
 export type TargetOutput = Readonly<Record<string, Place>>;
 
@@ -26,21 +28,24 @@ function open(path: string): Promise<FileIo> {
 /** Real blocks: holes would be cheaper than what anybody reads. */
 function fill(file: FileIo): Promise<void> {
   return new Promise((resolve) => {
-    file.write(0, [new Uint8Array(SIZE).fill(1)], () => resolve());
+    file.write(0, [new Uint8Array(file.size).fill(1)], () => resolve());
   });
 }
 
-function serve(store: string, file: FileIo): Promise<Place> {
+const uuid = (nsid: number): string => `00000000-0000-4000-8000-${String(nsid).padStart(12, '0')}`;
+
+function serve(store: string, ...files: readonly FileIo[]): Promise<Place> {
   // A target for each, so that none of them sees the others' connections.
   const target = new Target(env);
   const nqn = `nqn.2014-08.org.nvmexpress:bench-${store}`;
   const subsystem = target.addSubsystem({ nqn, serial: store, model: 'bench' });
-  target.addNamespace(subsystem, file, {
-    nsid: 1,
-    uuid: '00000000-0000-4000-8000-000000000001',
-    blockSize: BLOCK,
-    readOnly: false,
-  });
+  for (const [i, file] of files.entries())
+    target.addNamespace(subsystem, file, {
+      nsid: i + 1,
+      uuid: uuid(i + 1),
+      blockSize: BLOCK,
+      readOnly: false,
+    });
   return new Promise((resolve, reject) => {
     target.listen({ host: '127.0.0.1', port: 0 }, (error, port) => {
       if (port === undefined) reject(new Error(error?.message));
@@ -50,9 +55,10 @@ function serve(store: string, file: FileIo): Promise<Place> {
 }
 
 async function main(input: TargetInput): Promise<void> {
-  const memory = env.files.memory(SIZE);
-  await fill(memory);
-  const places: Record<string, Place> = { memory: await serve('memory', memory) };
+  const { namespaces = 1 } = input;
+  const memory = Array.from({ length: namespaces }, () => env.files.memory(SIZE / namespaces));
+  for (const file of memory) await fill(file);
+  const places: Record<string, Place> = { memory: await serve('memory', ...memory) };
   for (const [store, path] of Object.entries(input.files))
     places[store] = await serve(store, await open(path));
   say(places);

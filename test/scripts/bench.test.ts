@@ -91,6 +91,7 @@ t.test('a report is a table and a chart', (t) => {
     seconds: 1,
     host: [],
     fairness: [],
+    scale: [],
     results: [{ row, name: `memory: ${workName(row.work)}`, subjects, ratios: { socket: 0.6 } }],
   };
   t.match(table(report), /memory: 4 KiB random read, depth 32 +\| +600 .*\| +1,000 \| +0\.60 /);
