@@ -46,8 +46,10 @@ export interface Address {
 
 /** What happens on a connection. After `closed` nothing follows. */
 export interface TransportEvents {
-  /** The chunk is the receiver's to keep (but see `chunksAreLent`); slices of it may live on. */
+  /** The chunk is the receiver's to keep (but see `keeps` and `chunksAreLent`); slices of it may live on. */
   data(chunk: Uint8Array): void;
+  /** Asked right after `data`: whether slices of that chunk live on. If not, its memory is used again. Without it they do. */
+  keeps?(): boolean;
   /** The peer half-closed (FIN): no more data will come. */
   end(): void;
   /** The kernel could not read what it was given to send (EFAULT). The end follows; it comes before the write's `done`. */

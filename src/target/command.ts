@@ -81,6 +81,9 @@ export class Command implements OperationOwner, Sent {
   counted = false;
   /** For commands that take several steps. */
   step = 0;
+  /** The last of the connection's chunks that it has slices of, and how many. */
+  chunk = 0;
+  #slices = 0;
   /** Told once when nothing of it executes any more. */
   whenOver: (() => void) | undefined = undefined;
   /** Compare: what the host sent, while the operation reads. */
@@ -139,6 +142,11 @@ export class Command implements OperationOwner, Sent {
     const keepsMuch = this.handler !== undefined && length * 16 < chunk.length;
     if (length >= SMALL || !(keepsMuch || parts.length >= MOST_PIECES)) {
       parts.push(chunk.subarray(start, end));
+      if (this.chunk !== this.queue.chunk) {
+        this.queue.holds(this);
+        this.#slices = 0;
+      }
+      this.#slices++;
       return;
     }
     if (this.#gather === undefined || this.#gather.length - this.#gathered < length) {
@@ -149,6 +157,19 @@ export class Command implements OperationOwner, Sent {
     this.#gather.set(chunk.subarray(start, end), this.#gathered);
     this.#gathered += length;
     parts.push(this.#gather.subarray(this.#gatherStart, this.#gathered));
+  }
+
+  /**
+   * Of a PDU that comes in two chunks, copies what the first had of it, if that is little and all that the command has
+   * of that chunk.
+   */
+  letGo(): void {
+    const { parts } = this.op;
+    const first = parts.at(-1);
+    if (this.chunk !== this.queue.chunk || this.#slices > 1 || first === undefined || first.length > GATHER)
+      return;
+    parts[parts.length - 1] = first.slice();
+    this.queue.letGo(this);
   }
 
   /** The received data in one piece; for commands that are not I/O. */

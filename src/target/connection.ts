@@ -132,6 +132,7 @@ export class Connection implements PduHandler, TransportEvents, Borrower {
     if (!this.#taking) return;
     const { turn } = this.target;
     turn.begin();
+    this.queue.beginChunk();
     this.sender.hold = true;
     try {
       this.receiver.push(chunk);
@@ -143,8 +144,13 @@ export class Connection implements PduHandler, TransportEvents, Borrower {
       this.sender.hold = false;
     }
     this.#watchPdu();
+    this.#current?.letGo();
     this.settle();
     this.sender.flush();
+  }
+
+  keeps(): boolean {
+    return this.queue.isHeld;
   }
 
   /** Remembers since when the PDU under way is; in a stream of PDUs that is another one each time. */

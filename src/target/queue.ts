@@ -54,6 +54,10 @@ export class Queue implements Waiter {
   #readBytes = 0;
   #pumping = false;
 
+  /** The number of the chunk that is received, from 1, and commands that have slices of it. */
+  chunk = 0;
+  #holders = 0;
+
   constructor(connection: Connection) {
     this.connection = connection;
   }
@@ -74,6 +78,27 @@ export class Queue implements Waiter {
   }
 
   // ---- what the host sends
+
+  /** A chunk begins: whoever takes slices of it `holds` it, until he is done. */
+  beginChunk(): void {
+    this.chunk++;
+    this.#holders = 0;
+  }
+
+  holds(command: Command): void {
+    command.chunk = this.chunk;
+    this.#holders++;
+  }
+
+  letGo(command: Command): void {
+    command.chunk = 0;
+    this.#holders--;
+  }
+
+  /** Somebody has slices of the last chunk. What came before Connect, or for the Admin queue, may live on. */
+  get isHeld(): boolean {
+    return this.#holders > 0;
+  }
 
   /** A capsule's header is here. */
   accept(header: DataView, dataLength: number): Command {
@@ -421,6 +446,7 @@ export class Queue implements Waiter {
     command.volume = undefined;
     command.handler = undefined;
     command.expected = undefined;
+    if (command.chunk === this.chunk && this.qid !== 0) this.letGo(command);
     this.#free.push(command);
   }
 

@@ -422,4 +422,8 @@ export const MUTATIONS: readonly Mutation[] = [
       },
     ],
   },
+  {
+    name: 'what a write has is received over while it waits',
+    edits: [{ file: TARGET_QUEUE, from: 'return this.#holders > 0;', to: 'return false;' }],
+  },
 ];

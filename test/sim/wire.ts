@@ -325,7 +325,7 @@ export class SimTransport implements Transport {
     if (this.#closing || this.process.dead) return;
     this.events!.data(chunk);
     // Whoever keeps something of it is found out.
-    if (this.lends) chunk.fill(0xee);
+    if (this.lends || this.events!.keeps?.() === false) chunk.fill(0xee);
     this.touched();
   }
 

@@ -11,6 +11,7 @@ import type {
 import { Fifo } from '../fifo.ts';
 import { assert } from '../assert.ts';
 import { ioError } from './errors.ts';
+import { READ_BYTES, ReadBuffer, withBuffer } from './read-buffer.ts';
 
 const REASONS: Readonly<Record<string, string>> = {
   EADDRINUSE: 'the address is in use',
@@ -30,7 +31,7 @@ function failure(tried: string, at: Address, thrown: unknown): IoError {
 }
 
 /** Bytes of a read that may have left something behind, and of reads in a row after which others have a turn. */
-const FULL = 65_536;
+const FULL = READ_BYTES;
 const BURST = 256 * 1024;
 
 /** What is read is used up before anything else is read, by whichever socket. */
@@ -89,6 +90,11 @@ export class NodeTransport implements Transport {
     this.#events = events;
     if (!this.#lends) this.#socket.on('data', (chunk) => this.received(chunk));
     this.#socket.on('end', () => events.end());
+  }
+
+  /** Whether slices of what was received last live on. */
+  get keeps(): boolean {
+    return this.#events?.keeps?.() ?? true;
   }
 
   received(chunk: Uint8Array): void {
@@ -159,18 +165,33 @@ export class NodeTransport implements Transport {
   }
 }
 
+function transportOf(accepted: net.Socket): NodeTransport {
+  const buffer = new ReadBuffer((chunk) => {
+    transport.received(chunk);
+    return transport.keeps;
+  });
+  const socket = withBuffer(accepted, buffer);
+  const transport = new NodeTransport(socket ?? accepted, { lends: socket !== undefined });
+  // It was accepted without being read from.
+  if (socket === undefined) accepted.resume();
+  return transport;
+}
+
 export class NodeNet implements Net {
   listen(
     at: Address,
     accept: (transport: Transport) => void,
     done: (error: IoError | undefined, listener?: Listener) => void,
   ): void {
-    const server = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
-      const transport = new NodeTransport(socket);
-      // Gone before it was accepted: nobody needs to hear of it.
-      if (transport.remote === NOWHERE) socket.destroy();
-      else accept(transport);
-    });
+    const server = net.createServer(
+      { allowHalfOpen: true, noDelay: true, pauseOnConnect: true },
+      (accepted) => {
+        const transport = transportOf(accepted);
+        // Gone before it was accepted: nobody needs to hear of it.
+        if (transport.remote === NOWHERE) transport.close();
+        else accept(transport);
+      },
+    );
     const refused = (error: Error): void => done(failure('listen on', at, error));
     server.once('error', refused);
     server.listen({ host: at.host, port: at.port }, () => {
