@@ -6,6 +6,7 @@ import {
   type FileEntry,
   type NamespaceEntry,
   type PortEntry,
+  type ReferralEntry,
   type TargetDocument,
   isFile,
   nguidOf,
@@ -15,6 +16,7 @@ import { uuidBytes } from '../layout/field.ts';
 import { AnaState, anaStateName } from '../nvme/ana-log.ts';
 import { must } from '../runtime/assert.ts';
 import type { FileIo } from '../runtime/ports.ts';
+import { leadsHere } from '../target/discovery.ts';
 import type { Namespace } from '../target/namespace.ts';
 import type { Port } from '../target/port.ts';
 import type { Subsystem } from '../target/subsystem.ts';
@@ -42,7 +44,6 @@ export class Commit {
 
   async run(plan: readonly Change[]): Promise<void> {
     for (const change of plan) if (!this.#preparation.left.has(keyOf(change))) await this.#make(change);
-    this.#referrals();
     await this.#inTime(Promise.all(this.#closing));
   }
 
@@ -101,7 +102,7 @@ export class Commit {
         target.addListener(this.#subsystem(change.nqn), this.#port(change.id));
         break;
       case 'set referrals':
-        // All of them are looked at in the end: they are the target's.
+        this.#refer(this.#port(change.id), change.referrals);
         break;
     }
   }
@@ -198,24 +199,21 @@ export class Commit {
       const state = anaOf(entry, grpid);
       if (state !== 'optimized') port.ana.set(grpid, anaStateOf(state));
     }
+    this.#refer(port, entry.referrals);
     this.#target.addPort(
       port,
       entry.subsystems.map((nqn) => this.#subsystem(nqn)),
     );
   }
 
-  #referrals(): void {
+  /** What leads to this target, to a port whose number the system has chosen, is left out. */
+  #refer(port: Port, entries: readonly ReferralEntry[]): void {
+    const referrals = entries.map(({ address, id }) => ({ address: addressOf(address), portid: id }));
     const target = this.#target;
-    const wanted = this.#wanted.ports
-      .filter(({ enabled, dormant }) => enabled && !dormant)
-      .flatMap(({ referrals }) => referrals)
-      .map(({ address, id }) => ({ address: addressOf(address), portid: id }));
-    const same = (one: { address: { host: string; port: number } }, other: typeof one): boolean =>
-      one.address.host === other.address.host && one.address.port === other.address.port;
-    for (const known of [...target.referrals])
-      if (!wanted.some((referral) => same(referral, known))) target.removeReferral(known);
-    for (const referral of wanted)
-      if (!target.referrals.some((known) => same(referral, known))) target.addReferral(referral);
+    target.setReferrals(
+      port,
+      referrals.filter((referral) => !leadsHere(target, referral)),
+    );
   }
 
   async #inTime(work: Promise<unknown>): Promise<void> {

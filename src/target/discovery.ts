@@ -1,6 +1,6 @@
 /**
  * The discovery log (NVMe Base 2.1, section 5.1.12.3.1): every subsystem that the host may use, on every port that
- * offers it, and the referrals. Which records there are is remembered per controller until something changes; a record
+ * offers it, and the referrals of the port that it asks through. Which records there are is remembered per controller until something changes; a record
  * is written when it is read, so a log of thousands that is read 1 KiB at a time costs each piece once.
  */
 import {
@@ -63,26 +63,45 @@ export function addressFor(port: string, reached: string): string | undefined {
   return port === '0.0.0.0' && address.includes(':') ? undefined : address;
 }
 
-export const sameReferral = (a: Referral, b: Referral): boolean =>
+const sameReferral = (a: Referral, b: Referral): boolean =>
   plainAddress(a.address.host) === plainAddress(b.address.host) &&
   a.address.port === b.address.port &&
   (a.subnqn ?? DISCOVERY_NQN) === (b.subnqn ?? DISCOVERY_NQN);
 
-/** Why a referral cannot be shown; undefined: it can. A host that follows it must not come back to us. */
-export function referralProblem(target: Target, referral: Referral): string | undefined {
+/** Why a port cannot show these referrals; undefined: it can. A host that follows one must not come back to us. */
+export function referralsProblem(
+  target: Target,
+  port: Port,
+  referrals: readonly Referral[],
+): string | undefined {
+  const others = target.ports.reduce((sum, each) => sum + (each === port ? 0 : each.referrals.length), 0);
+  if (others + referrals.length > target.limits.referrals)
+    return `${others + referrals.length} referrals: at most ${target.limits.referrals} are allowed`;
+  for (const [i, referral] of referrals.entries()) {
+    const { host, port: number } = referral.address;
+    const problem = referrals.slice(0, i).some((each) => sameReferral(each, referral))
+      ? 'is there twice'
+      : referralProblem(target, referral);
+    if (problem !== undefined) return `referral to ${host} port ${number}: ${problem}`;
+  }
+  return undefined;
+}
+
+/** Why a referral by itself cannot be shown. */
+function referralProblem(target: Target, referral: Referral): string | undefined {
   const { address, subnqn = DISCOVERY_NQN, portid = 0 } = referral;
   const wrong = nqnProblem(subnqn);
-  const where = `referral to ${address.host} port ${address.port}`;
-  if (wrong !== undefined) return `${where}: the NQN ${wrong}`;
-  if (WILDCARDS.has(address.host)) return `${where}: no host can connect to that address`;
-  if (!Number.isInteger(portid) || portid < 0 || portid > 0xffff)
-    return `${where}: ${portid} is not a PORTID`;
-  if (target.referrals.length >= target.limits.referrals)
-    return `${where}: there are ${target.limits.referrals} already`;
-  if (subnqn !== DISCOVERY_NQN && subnqn === target.discovery.nqn) return `${where}: that is this target`;
-  if (target.ports.some((port) => isOurs(referral, port, undefined))) return `${where}: that is this target`;
-  return target.referrals.some((each) => sameReferral(each, referral)) ? `${where} exists` : undefined;
+  if (wrong !== undefined) return `the NQN ${wrong}`;
+  if (WILDCARDS.has(address.host)) return 'no host can connect to that address';
+  if (!Number.isInteger(portid) || portid < 0 || portid > 0xffff) return `${portid} is not a PORTID`;
+  return (subnqn !== DISCOVERY_NQN && subnqn === target.discovery.nqn) || leadsHere(target, referral)
+    ? 'that is this target'
+    : undefined;
 }
+
+/** Whether the referral leads to a port of ours. */
+export const leadsHere = (target: Target, referral: Referral): boolean =>
+  target.ports.some((port) => isOurs(referral, port, undefined));
 
 /** Whether the referral leads to this port, for a host that reached us at `reached`. */
 function isOurs({ address }: Referral, port: Port, reached: string | undefined): boolean {
@@ -114,7 +133,7 @@ function recordsFor(controller: Controller, reached: string, portLocal: boolean)
       });
     }
   }
-  for (const referral of target.referrals) {
+  for (const referral of controller.port.referrals) {
     if (target.ports.some((port) => isOurs(referral, port, reached))) continue;
     const { address, subnqn = DISCOVERY_NQN, portid = 0 } = referral;
     const traddr = plainAddress(address.host);

@@ -17,6 +17,7 @@ export const factsDocument = (uuid: string): string => `namespace-${uuid}.json`;
 
 /** A save that runs, and the one that follows it: newer facts replace what was not begun yet. */
 interface Saving {
+  told: readonly IoDone[];
   next: { text: string; told: IoDone[] } | undefined;
   /** The namespace is gone: what is to be done behind all of them. */
   readonly after: (() => void)[];
@@ -61,6 +62,14 @@ export class FactsStore {
     else running.next = { text, told: [...(running.next?.told ?? []), done] };
   }
 
+  /** Tells when what was saved until now is on stable storage, and with what error the last save ended. */
+  settled(uuid: string, done: IoDone): void {
+    const running = this.#saving.get(uuid);
+    if (running === undefined) done(undefined);
+    else if (running.next === undefined) running.told = [...running.told, done];
+    else running.next.told.push(done);
+  }
+
   /** The namespace is gone for good; behind what is being saved of it, which would bring the document back. */
   remove(uuid: string, done: IoDone): void {
     const remove = (): void => this.#store.remove(factsDocument(uuid), done);
@@ -75,14 +84,14 @@ export class FactsStore {
   }
 
   #write(uuid: string, text: string, told: readonly IoDone[], after: (() => void)[] = []): void {
-    const saving: Saving = { next: undefined, after };
+    const saving: Saving = { told, next: undefined, after };
     this.#saving.set(uuid, saving);
     this.#store.write(factsDocument(uuid), text, (error) => {
       this.#saving.delete(uuid);
       // First the next one, so that a save that somebody makes when he is told stands behind it.
       if (saving.next !== undefined) this.#write(uuid, saving.next.text, saving.next.told, after);
       else for (const then of after) then();
-      for (const done of told) done(error);
+      for (const done of saving.told) done(error);
     });
   }
 }

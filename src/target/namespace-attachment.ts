@@ -30,7 +30,12 @@ export const namespaceAttachment: Handler = {
     return 0;
   },
   execute(command) {
-    command.complete(run(command, command.queue.controller!));
+    const { subsystem } = command.queue.controller!;
+    const status = run(command, command.queue.controller!);
+    const namespace = subsystem.namespaces.get(command.nsid);
+    if (status !== 0 || namespace === undefined) command.complete(status);
+    // What is answered is true after a restart as well: whose a private namespace is.
+    else namespace.factsSettled((error) => command.complete(error === undefined ? 0 : Status.InternalError));
   },
 };
 

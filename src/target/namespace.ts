@@ -157,6 +157,11 @@ export class Namespace {
     this.subsystem.target.facts.save(this.uuid, this.facts, done);
   }
 
+  /** As `FactsStore.settled`. */
+  factsSettled(done: IoDone): void {
+    this.subsystem.target.facts.settled(this.uuid, done);
+  }
+
   /**
    * Takes the volume away; hosts keep the namespace and get Internal Path Error. `done` is called when the file is
    * closed, and at once if it is already. A second call joins the first.

@@ -5,6 +5,7 @@
 import type { Address, IoError, Listener, Transport } from '../runtime/ports.ts';
 import { AnaStates } from './ana.ts';
 import { Connection } from './connection.ts';
+import type { Referral } from './discovery.ts';
 import type { Subsystem } from './subsystem.ts';
 import type { Target } from './target.ts';
 
@@ -17,6 +18,8 @@ export class Port {
   /** Which subsystems it offers; undefined: every one that there is. Changed by `Target`'s listener methods. */
   subsystems: Set<Subsystem> | undefined = undefined;
   readonly ana = new AnaStates();
+  /** Other discovery services, shown to hosts that ask through this port. Changed by `Target.setReferrals`. */
+  referrals: readonly Referral[] = [];
   readonly connections = new Set<Connection>();
   /** Bound, but not the target's yet: nobody is let in. */
   open = false;

@@ -288,6 +288,8 @@ export class Subsystem {
       if (error === undefined) {
         namespace.ownerSaved = true;
         namespace.update();
+        // A host that looked meanwhile found it not ready (NSTAT) and waits to be told.
+        this.changed(namespace);
         return;
       }
       this.target.env.trace.event('error', 'the owner of a private namespace cannot be kept', {

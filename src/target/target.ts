@@ -12,7 +12,7 @@ import { Volume } from '../storage/volume.ts';
 import { Atomicity } from './atomicity.ts';
 import { Budget } from './budget.ts';
 import type { Connection } from './connection.ts';
-import { type Referral, referralProblem, sameReferral } from './discovery.ts';
+import { type Referral, referralsProblem } from './discovery.ts';
 import { FactsStore } from './facts.ts';
 import { DEFAULT_LIMITS, limitsProblem, type Limits } from './limits.ts';
 import { Namespace, type NamespaceSettings } from './namespace.ts';
@@ -61,8 +61,6 @@ export class Target {
   readonly discovery: Subsystem;
   /** That listen, in the order in which they began to. */
   readonly ports: Port[] = [];
-  /** Other discovery services, shown in the log. */
-  readonly referrals: Referral[] = [];
   /** Generation Counter of the discovery log: moves with every change of what it shows. */
   genctr = 1;
   /** Removed ports whose connections have not all ended. */
@@ -333,26 +331,19 @@ export class Target {
 
   // ---- discovery
 
-  /** Another discovery service to be shown. Throws RangeError when it is this one. */
-  addReferral(referral: Referral): void {
-    const problem = referralProblem(this, referral);
+  /** Which other discovery services hosts are told of through this port. Throws RangeError, and changes nothing. */
+  setReferrals(port: Port, referrals: readonly Referral[]): void {
+    const problem = referralsProblem(this, port, referrals);
     if (problem !== undefined) throw new RangeError(problem);
-    this.referrals.push(referral);
-    this.discoveryChanged();
-  }
-
-  removeReferral(referral: Referral): void {
-    const at = this.referrals.findIndex((each) => sameReferral(each, referral));
-    if (at < 0) return;
-    this.referrals.splice(at, 1);
-    this.discoveryChanged();
+    port.referrals = [...referrals];
+    if (port.open) this.discoveryChanged((_, through) => through === port);
   }
 
   /** The discovery log changed, for those hosts; they are told. */
-  discoveryChanged(affects: (hostnqn: string) => boolean = () => true): void {
+  discoveryChanged(affects: (hostnqn: string, through: Port) => boolean = () => true): void {
     this.genctr++;
     for (const controller of this.discovery.controllers.values())
-      if (affects(controller.hostnqn)) controller.discoveryChanged();
+      if (affects(controller.hostnqn, controller.port)) controller.discoveryChanged();
   }
 
   // ---- connections

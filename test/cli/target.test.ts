@@ -28,6 +28,12 @@ t.test('verbs change the target, and say what they did', async (t) => {
       /^~ port 1: ANA group 2 is non-optimized, was optimized\n$/,
     ],
     [['resize', '2', '4M', '-n', NQN], /^4194304 bytes\n$/],
+    [
+      ['add', 'referral', '1', 'other', '10.0.0.9:8009', '--id', '7'],
+      /^~ port 1: refers to 10\.0\.0\.9:8009\n$/,
+    ],
+    [['show'], /\n└ refers to other, 10\.0\.0\.9:8009\n/],
+    [['remove', 'referral', '1', 'other'], /^~ port 1: refers to nobody\n$/],
     [['remove', 'subsystem', 'nqn.2024-01.test:b'], /^- nqn.*:b on port 1\n- subsystem nqn.*:b\n$/],
     [['disable', 'namespace', '2'], /^~ namespace 2 of nqn.*:main: disabled\n$/],
     [['log-level', 'debug'], /^logs debug\n$/],

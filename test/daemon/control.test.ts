@@ -112,7 +112,13 @@ t.test('every verb is live, and what it says comes back after a restart', async 
     ['enable-namespace', { subsystem: B, nsid: 1 }, { changes: [/enabled/] }],
     ['resize-namespace', { subsystem: B, nsid: 1, size: '3M' }, { size: 3 * MiB }],
     ['disable-namespace', { subsystem: B, nsid: 1 }, {}],
-    ['add-referral', { port: 1, name: 'r', address: '10.0.0.9:8009' }, {}],
+    [
+      'add-referral',
+      { port: 1, name: 'r', address: '10.0.0.9:8009', id: 3 },
+      { changes: ['~ port 1: refers to 10.0.0.9:8009'] },
+    ],
+    ['add-referral', { port: 1, name: 'gone', address: '10.0.0.8:8009' }, {}],
+    ['remove-referral', { port: 1, name: 'gone' }, { changes: ['~ port 1: refers to 10.0.0.9:8009'] }],
     ['release-namespace', { subsystem: B, nsid: 1 }, {}],
     ['log-level', { level: 'warn' }, {}],
   ];
@@ -133,7 +139,7 @@ t.test('every verb is live, and what it says comes back after a restart', async 
       },
     ],
     ports: [
-      { id: 1, referrals: [{ name: 'r' }] },
+      { id: 1, referrals: [{ name: 'r', address: '10.0.0.9:8009', id: 3 }] },
       { id: 5, subsystems: [B], ana: [{ grpid: 3, state: 'non-optimized' }] },
     ],
     pending: [],
@@ -364,6 +370,47 @@ t.test('LIFE.12 connections and controllers are shown; kick ends one, in order o
   }
   t.match(world.log, /controller removed .*why="controller removed"/);
 });
+
+t.test(
+  'LIFE.4 whose a private namespace is outlives the daemon; release and attach are kept too',
+  async (t) => {
+    const world = new World(t);
+    await world.start();
+    await world.ask('add-namespace', { file: world.path('p'), size: '1M', nsid: 2, shared: false });
+    /** What this host sees, once it is so many. */
+    const sees = async (hostnqn: string, count: number): Promise<number[]> => {
+      const host = createHost({ hostnqn, hostid: hostnqn.slice(-36) });
+      t.teardown(() => host.close());
+      const trsvcid = portOf(await world.show(), 1);
+      const changes = host.changes();
+      const controller = await host.connect({ traddr: '127.0.0.1', trsvcid, subnqn: A });
+      // A new owner is kept first; then the host is told that the namespace is ready.
+      while (controller.heads.length < count) await changes.next();
+      const nsids = controller.heads.map(({ nsid }) => nsid).sort((a, b) => a - b);
+      await host.close();
+      return nsids;
+    };
+    const owner = async (): Promise<unknown> =>
+      (await world.show()).subsystems[0]?.namespaces.flatMap((each) =>
+        each.nsid === 2 && 'owner' in each && each.owner ? [each.owner.hostnqn] : [],
+      );
+    const OTHER = HOST.replace('1111', '9999');
+    t.same(await sees(HOST, 2), [1, 2]);
+    t.same(await sees(OTHER, 1), [1]);
+    await world.start({ nqn: A });
+    t.same(await owner(), [HOST], 'after a restart');
+    t.same(await sees(OTHER, 1), [1]);
+    t.same(await sees(HOST, 2), [1, 2]);
+    await world.ask('release-namespace', { nsid: 2 });
+    t.same(await owner(), []);
+    await world.start({ nqn: A });
+    t.same(await owner(), []);
+    t.same(await sees(OTHER, 2), [1, 2], 'the first that comes');
+    await world.start({ nqn: A });
+    t.same(await owner(), [OTHER]);
+    t.same(await sees(HOST, 1), [1]);
+  },
+);
 
 t.test('drain: a host with nowhere to go keeps the port as it was; force does not ask', async (t) => {
   const world = new World(t);

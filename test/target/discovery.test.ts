@@ -162,8 +162,9 @@ t.test('DISCOVERY change events go to the hosts that see a difference, and to no
   step('a listener', 'AB', () => target.addListener(subsystem, port));
   step('no listener', 'AB', () => target.removeListener(subsystem, port));
   const referral = { address: { host: '10.9.9.9', port: 8009 } };
-  step('a referral', 'AB', () => target.addReferral(referral));
-  step('no referral', 'AB', () => target.removeReferral(referral));
+  step('a referral', 'AB', () => target.setReferrals(target.ports[0]!, [referral]));
+  step('no referral', 'AB', () => target.setReferrals(target.ports[0]!, []));
+  step('a referral of another port', '', () => target.setReferrals(port, [referral]));
   step('no port', 'AB', () => target.removePort(port, () => undefined));
   step('the subsystem goes', 'AB', () => {
     target.removeSubsystem(subsystem, true, () => undefined);
@@ -224,25 +225,28 @@ t.test(
   },
 );
 
-t.test('DISCOVERY referrals: shown, never to ourselves, none twice', (t) => {
+t.test('DISCOVERY referrals of a port: shown through it alone, never to ourselves, none twice', (t) => {
   const world = new TargetWorld({ referrals: 3 }, { target: { discoveryNqn: OURS } });
   const { target } = world;
-  world.listen('0.0.0.0', 8009);
+  const port = world.listen('0.0.0.0', 8009);
   const to = (host: string, port: number, subnqn?: string) => ({ address: { host, port }, subnqn });
-  target.addReferral({ ...to('10.9.9.9', 8009), portid: 77 });
-  target.addReferral(to('10.9.9.9', 8009, 'nqn.2024-01.test:other-discovery'));
+  const known = [
+    { ...to('10.9.9.9', 8009), portid: 77 },
+    to('10.9.9.9', 8009, 'nqn.2024-01.test:other-discovery'),
+  ];
+  target.setReferrals(port, known);
   for (const [what, referral] of [
-    ['exists', to('10.9.9.9', 8009)],
+    ['twice', to('10.9.9.9', 8009)],
     ['that is this target', to('127.0.0.1', world.port)],
     ['that is this target', to('10.9.9.9', 4420, OURS)],
     ['no host can connect', to('0.0.0.0', 8009)],
     ['begin with "nqn."', to('10.9.9.8', 8009, 'x')],
     ['not a PORTID', { ...to('10.9.9.8', 8009), portid: 65536 }],
   ] as const)
-    t.throws(() => target.addReferral(referral), new RegExp(what), what);
+    t.throws(() => target.setReferrals(port, [...known, referral]), new RegExp(what), what);
   // Nobody can know beforehand that this is an address of ours; who reaches us there is not sent round in circles.
-  target.addReferral(to('10.0.0.7', 8009));
-  t.throws(() => target.addReferral(to('10.9.9.7', 8009)), /already/);
+  target.setReferrals(port, [...known, to('10.0.0.7', 8009)]);
+  t.throws(() => target.setReferrals(target.ports[0]!, [to('10.9.9.7', 8009)]), /4 referrals: at most 3/);
   const shown = (host: NvmHost): string[] =>
     entries(host)
       .filter(({ subtype }) => subtype === Subtype.Referral)
@@ -253,6 +257,9 @@ t.test('DISCOVERY referrals: shown, never to ourselves, none twice', (t) => {
     '10.0.0.7 8009 discovery 0',
   ]);
   t.equal(shown(discover(world, 'A', { host: '10.0.0.7', port: 8009 })).length, 2);
+  t.same(shown(discover(world)), [], 'the first port has none');
+  target.setReferrals(port, []);
+  t.same(shown(discover(world, 'A', { host: '10.0.0.8', port: 8009 })), []);
   t.end();
 });
 

@@ -208,6 +208,21 @@ t.test('LIFE.4 a private namespace is the host’s that it was first attached to
     t.end();
   });
 
+  await t.test(
+    'Namespace Attachment of a private one is answered when its owner is on stable storage',
+    (t) => {
+      const world = new TargetWorld();
+      world.add(2, { shared: false });
+      const a = world.host('A');
+      world.env.store.failNext = { code: 'ENOSPC', message: 'no space' };
+      t.equal(a.attach(2, [a.cntlid], true), Status.InternalError, 'not kept: it is said');
+      t.equal(a.attach(2, [a.cntlid]), 0);
+      t.equal(world.target.facts.saving, 0);
+      t.same(a.active, [1, 2]);
+      t.end();
+    },
+  );
+
   await t.test('no I/O before the owner is on stable storage, and none at all when it cannot be', (t) => {
     const world = new TargetWorld();
     const secret = world.add(2, { shared: false });
