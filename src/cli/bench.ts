@@ -1,13 +1,13 @@
 /** `nvmetcp bench`. */
 import { type Command, Option } from 'commander';
-import type { NvmeDisk } from '../api/disk.ts';
 import { NvmeError } from '../api/error.ts';
+import type { Disk } from '../daemon/head-client.ts';
 import { formatSize } from '../config/units.ts';
 import { nodeCrypto } from '../runtime/node/crypto.ts';
 import {
-  type ConnectFlags,
+  type HeadOrDiskFlags,
   EXAMPLE,
-  addDiskFlags,
+  addHeadOrDiskFlags,
   addNsidFlag,
   addOutputFlag,
   withDisk,
@@ -16,7 +16,7 @@ import { count, seconds, size } from './flags.ts';
 import { LOADS, Load, type LoadKind, type Tally } from './load.ts';
 import { type OutputFlags, print } from './print.ts';
 
-interface Flags extends ConnectFlags, OutputFlags {
+interface Flags extends HeadOrDiskFlags, OutputFlags {
   readonly nsid: number;
   readonly rw: LoadKind;
   readonly bs: number;
@@ -58,7 +58,7 @@ async function bench(flags: Flags): Promise<void> {
   print(flags, result, normal);
 }
 
-async function measure(disk: NvmeDisk, flags: Flags): Promise<Result> {
+async function measure(disk: Disk, flags: Flags): Promise<Result> {
   const { rw, bs, qd, slba, verify } = flags;
   const writes = rw.includes('w');
   const blocks = bs / disk.blockSize;
@@ -167,7 +167,7 @@ function time(us: number): string {
 }
 
 export function addBench(program: Command): void {
-  addNsidFlag(addOutputFlag(addDiskFlags(program.command('bench'))))
+  addNsidFlag(addOutputFlag(addHeadOrDiskFlags(program.command('bench'))))
     .description('Measure a namespace, and check with --verify that it keeps what it is given.')
     .addOption(
       new Option('--rw <kind>', 'what to do; all but the reads overwrite what is on the namespace')

@@ -1,12 +1,14 @@
 /** What the commands that connect have in common: nvme-cli's flags, and a connection for as long as the command runs. */
+import { join, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import type { ConnectOptions } from '../api/connect-options.ts';
-import type { NvmeDisk } from '../api/disk.ts';
 import { NvmeError } from '../api/error.ts';
 import { createHost, type NvmeHost } from '../api/host.ts';
 import type { NvmeController } from '../api/host-controller.ts';
 import type { NvmeSubsystem } from '../api/host-subsystem.ts';
+import { HOST_SOCKET_NAME } from '../daemon/control-protocol.ts';
 import { stateFolder } from '../daemon/folder.ts';
+import type { Disk } from '../daemon/head-client.ts';
 import { WRITE_FAILOVERS, type WriteFailover } from '../initiator/failover.ts';
 import { IO_POLICIES, type IoPolicy } from '../initiator/select.ts';
 import { count, countOr, many } from './flags.ts';
@@ -55,6 +57,12 @@ export interface WayFlags {
 
 export interface ConnectFlags extends Omit<HostFlags, 'traddr' | 'trsvcid'>, ControllerFlags, WayFlags {
   readonly nqn: string;
+}
+
+/** `--head`, or a subsystem. */
+export interface HeadOrDiskFlags extends ConnectFlags, DaemonFlags {
+  readonly head?: string;
+  readonly nsid: number;
 }
 
 export interface Connected {
@@ -149,14 +157,55 @@ export function addConnectFlags(command: Command): Command {
   return addControllerFlags(addHostFlags(made));
 }
 
+const TRADDR = '-a, --traddr <address>';
+const NQN = '-n, --nqn <nqn>';
+
 /** A subsystem, by one way or several. */
 export function addDiskFlags(command: Command): Command {
   const made = command
     .addOption(transport())
-    .requiredOption('-a, --traddr <address>', 'address of the target; several: one path each', many(text))
+    .requiredOption(TRADDR, 'address of the target; several: one path each', many(text))
     .option('-s, --trsvcid <port>', 'its port; several: one path each (default: 4420)', many(text))
-    .requiredOption('-n, --nqn <nqn>', 'name of the subsystem');
+    .requiredOption(NQN, 'name of the subsystem');
   return addControllerFlags(addHostFlags(made));
+}
+
+/** A disk of a host daemon that runs, or a subsystem as above. */
+export function addHeadOrDiskFlags(command: Command): Command {
+  const made = command
+    .option('--head <name>', 'a disk of the host daemon that runs here: nvme0n1, or its wwid, uuid.…')
+    .addOption(transport())
+    .option(TRADDR, 'address of the target; several: one path each', many(text))
+    .option('-s, --trsvcid <port>', 'its port; several: one path each (default: 4420)', many(text))
+    .option(NQN, 'name of the subsystem');
+  return addDaemonFlags(addControllerFlags(addHostFlags(made))).hook('preAction', (_, acting) => {
+    const { head, traddr, nqn } = acting.opts<Partial<HeadOrDiskFlags>>();
+    const missing = traddr === undefined ? TRADDR : nqn === undefined ? NQN : undefined;
+    if (head === undefined && missing !== undefined)
+      acting.error(`error: required option '${missing}' not specified, nor --head`);
+    if (head !== undefined && (traddr !== undefined || nqn !== undefined))
+      acting.error('error: --head names a disk of the host daemon; -a and -n are for another');
+  });
+}
+
+/** Where a host daemon is. */
+export interface DaemonFlags {
+  readonly state?: string;
+  readonly control?: string;
+}
+
+export const addDaemonFlags = (command: Command): Command =>
+  command
+    .option('--state <folder>', 'state folder of the host daemon (default: as hostd)')
+    .option(
+      '--control <path>',
+      `its control socket (default: $NVMETCP_HOST_CONTROL, else ${HOST_SOCKET_NAME} in the state folder)`,
+    );
+
+/** The control socket of the host daemon that is meant. */
+export function hostSocket({ state, control }: DaemonFlags): string {
+  const folder = stateFolder(state, process.env, process.getuid?.());
+  return resolve(control ?? process.env['NVMETCP_HOST_CONTROL'] ?? join(folder, HOST_SOCKET_NAME));
 }
 
 export const addNsidFlag = (command: Command): Command =>
@@ -247,7 +296,10 @@ export function withController<T>(
   });
 }
 
-export const withDisk = <T>(
-  flags: ConnectFlags & { readonly nsid: number },
-  use: (disk: NvmeDisk) => Promise<T>,
-): Promise<T> => withController(flags, ({ subsystem }) => use(subsystem.head(flags.nsid)));
+/** With `--head` the disk is the daemon's, and so are its paths; else this process connects it. */
+export async function withDisk<T>(flags: HeadOrDiskFlags, use: (disk: Disk) => Promise<T>): Promise<T> {
+  if (flags.head === undefined)
+    return withController(flags, ({ subsystem }) => use(subsystem.head(flags.nsid)));
+  const { withHead } = await import('../daemon/head-client.ts');
+  return withHead(hostSocket(flags), flags.head, use);
+}

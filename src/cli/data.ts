@@ -4,13 +4,13 @@ import { open, stat } from 'node:fs/promises';
 import { finished } from 'node:stream/promises';
 import type { Readable, Writable } from 'node:stream';
 import type { Command } from 'commander';
-import type { NvmeDisk } from '../api/disk.ts';
 import { NvmeError } from '../api/error.ts';
+import type { Disk } from '../daemon/head-client.ts';
 import { inWords } from '../runtime/node/errors.ts';
-import { type ConnectFlags, EXAMPLE, addDiskFlags, addNsidFlag, withDisk } from './connection.ts';
+import { type HeadOrDiskFlags, EXAMPLE, addHeadOrDiskFlags, addNsidFlag, withDisk } from './connection.ts';
 import { count } from './flags.ts';
 
-interface Flags extends ConnectFlags {
+interface Flags extends HeadOrDiskFlags {
   readonly nsid: number;
   readonly slba: number;
   readonly blocks?: number;
@@ -82,7 +82,7 @@ async function write(flags: Flags): Promise<void> {
 }
 
 /** What can be known before anything is written. */
-async function checkFile(disk: NvmeDisk, { blocks, slba, pad }: Flags, path: string): Promise<void> {
+async function checkFile(disk: Disk, { blocks, slba, pad }: Flags, path: string): Promise<void> {
   const stats = await stat(path).catch((error: unknown) => {
     throw wrong(`${path} cannot be read: ${inWords(error)}`);
   });
@@ -95,7 +95,7 @@ async function checkFile(disk: NvmeDisk, { blocks, slba, pad }: Flags, path: str
     throw wrong(`${wanted} blocks at ${slba} do not fit: the namespace has ${disk.blocks} blocks`);
 }
 
-const leftOver = (disk: NvmeDisk, bytes: number): NvmeError =>
+const leftOver = (disk: Disk, bytes: number): NvmeError =>
   wrong(
     `${bytes % disk.blockSize} bytes do not fill a block of ${disk.blockSize}; --pad fills it with zeroes`,
   );
@@ -103,7 +103,7 @@ const tooShort = (wanted: number, bytes: number): NvmeError =>
   wrong(`the data ends after ${bytes} bytes, --blocks asks for ${wanted}`);
 
 /** Writes what comes in, in order, a piece at a time. The result: blocks written. */
-async function pour(disk: NvmeDisk, input: Readable, flags: Flags): Promise<number> {
+async function pour(disk: Disk, input: Readable, flags: Flags): Promise<number> {
   const { blockSize } = disk;
   const most = flags.blocks === undefined ? Infinity : flags.blocks * blockSize;
   let waiting: Uint8Array[] = [];
@@ -137,12 +137,12 @@ async function pour(disk: NvmeDisk, input: Readable, flags: Flags): Promise<numb
   return blocks;
 }
 
-async function flush(flags: ConnectFlags & { nsid: number }): Promise<void> {
+async function flush(flags: HeadOrDiskFlags): Promise<void> {
   await withDisk(flags, (disk) => disk.flush());
 }
 
 function addBlockFlags(command: Command, blocks: string): Command {
-  return addNsidFlag(addDiskFlags(command))
+  return addNsidFlag(addHeadOrDiskFlags(command))
     .option('--slba <block>', 'first block', count(0, Number.MAX_SAFE_INTEGER), 0)
     .option('--blocks <count>', blocks, count(1, Number.MAX_SAFE_INTEGER))
     .option('--data <file>', 'a file instead of standard input or output');
@@ -155,7 +155,8 @@ export function addData(program: Command): void {
     .addHelpText(
       'after',
       `\nExamples:\n  nvmetcp read ${EXAMPLE} --slba 0 --blocks 8 | hexdump -C\n` +
-        `  nvmetcp read ${EXAMPLE} --blocks 2048 --data first.img`,
+        `  nvmetcp read ${EXAMPLE} --blocks 2048 --data first.img\n` +
+        `  nvmetcp read --head nvme0n1 --blocks 2048 --data first.img`,
     )
     .action(read);
   addBlockFlags(program.command('write'), 'how many (default: as many as there is data for)')
@@ -168,7 +169,7 @@ export function addData(program: Command): void {
         `  nvmetcp write ${EXAMPLE} --data first.img --fua`,
     )
     .action(write);
-  addNsidFlag(addDiskFlags(program.command('flush')))
+  addNsidFlag(addHeadOrDiskFlags(program.command('flush')))
     .description('Put everything that was written on stable storage.')
     .addHelpText('after', `\nExample:\n  nvmetcp flush ${EXAMPLE}`)
     .action(flush);

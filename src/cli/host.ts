@@ -1,9 +1,6 @@
 /** `nvmetcp host …`: talks to a host daemon that runs, through its control socket. The options are nvme-cli's. */
-import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { NvmeError } from '../api/error.ts';
-import { HOST_SOCKET_NAME } from '../daemon/control-protocol.ts';
-import { stateFolder } from '../daemon/folder.ts';
 import type { ConnectedShown } from '../daemon/host-methods.ts';
 import type { SimpleDevice, SubsystemList, Topology, VerboseList } from '../daemon/host-views.ts';
 import { LOG_LEVELS } from '../daemon/log-levels.ts';
@@ -12,9 +9,11 @@ import type { JournalEntry } from '../initiator/journal.ts';
 import type { Why } from '../initiator/why.ts';
 import {
   type ControllerFlags,
+  type DaemonFlags,
   type HostFlags,
   addAddressFlags,
   addControllerFlags,
+  addDaemonFlags,
   addHeadFlags,
   addHostFlags,
   addOutputFlag,
@@ -22,6 +21,7 @@ import {
   controllerOptions,
   headOptions,
   hostOptions,
+  hostSocket,
   recoveryOptions,
 } from './connection.ts';
 import { count, countOr } from './flags.ts';
@@ -39,11 +39,6 @@ import {
 } from './host-show.ts';
 import { type OutputFlags, print } from './print.ts';
 
-export interface DaemonFlags {
-  readonly state?: string;
-  readonly control?: string;
-}
-
 interface Flags extends DaemonFlags, OutputFlags {
   readonly verbose?: boolean;
 }
@@ -52,25 +47,15 @@ const NQN = 'nqn.2014-08.org.nvmexpress:uuid:…';
 
 /** Asks the host daemon; what is undefined in `params` is left out. */
 export async function askHost(
-  { state, control }: DaemonFlags,
+  where: DaemonFlags,
   method: string,
   params: Readonly<Record<string, unknown>> = {},
   progress?: (value: unknown) => void,
 ): Promise<unknown> {
   const { request } = await import('../daemon/control-client.ts');
-  const folder = stateFolder(state, process.env, process.getuid?.());
-  const path = control ?? process.env['NVMETCP_HOST_CONTROL'] ?? join(folder, HOST_SOCKET_NAME);
   const given = Object.entries(params).filter(([, value]) => value !== undefined);
-  return request(resolve(path), method, Object.fromEntries(given), progress, 'hostd');
+  return request(hostSocket(where), method, Object.fromEntries(given), progress, 'hostd');
 }
-
-export const addDaemonFlags = (command: Command): Command =>
-  command
-    .option('--state <folder>', 'state folder of the host daemon (default: as hostd)')
-    .option(
-      '--control <path>',
-      `its control socket (default: $NVMETCP_HOST_CONTROL, else ${HOST_SOCKET_NAME} in the state folder)`,
-    );
 
 type Make = (spec: string, description: string, ...examples: string[]) => Command;
 

@@ -1,6 +1,6 @@
 /** The load of `bench`: so many reads and writes under way at any time, measured, and checked if asked for. */
-import type { NvmeDisk } from '../api/disk.ts';
 import { NvmeError } from '../api/error.ts';
+import type { Disk } from '../daemon/head-client.ts';
 import type { Crypto } from '../runtime/ports.ts';
 import { Histogram } from './histogram.ts';
 import { Pattern } from './pattern.ts';
@@ -40,7 +40,7 @@ export class Load {
   readonly writes = new Tally();
   /** Blocks whose content was looked at and right. */
   verified = 0;
-  readonly #disk: NvmeDisk;
+  readonly #disk: Disk;
   readonly #options: LoadOptions;
   readonly #pattern: Pattern;
   readonly #units: number;
@@ -51,7 +51,7 @@ export class Load {
   #random: number;
   #stopped = false;
 
-  constructor(disk: NvmeDisk, crypto: Crypto, options: LoadOptions) {
+  constructor(disk: Disk, crypto: Crypto, options: LoadOptions) {
     this.#disk = disk;
     this.#options = options;
     this.#pattern = new Pattern(crypto, disk.blockSize);

@@ -65,7 +65,10 @@ const EVENTS_AT_ONCE = 1024;
 export function hostMethods({ env, keeper, exports, setLogLevel }: HostMethodParts): Methods {
   const { registry } = keeper;
   const show = async (): Promise<HostShown> =>
-    showHost(registry, await keeper.identity(), (head) => exports?.socket(head));
+    showHost(registry, await keeper.identity(), (head) => ({
+      nbd: exports?.socket(head),
+      link: exports?.link(head),
+    }));
 
   const connected = (controller: Controller, already: boolean): ConnectedShown => ({
     device: controller.name,

@@ -39,6 +39,8 @@ export interface HeadShown {
   readonly delayedRemovalSecs: number;
   /** Its NBD socket, if there is one. */
   readonly nbd: string | undefined;
+  /** The link to it whose name says which disk it is. */
+  readonly link: string | undefined;
   readonly paths: readonly PathShown[];
 }
 
@@ -64,23 +66,28 @@ export interface HostShown extends HostIdentity {
   readonly connecting: readonly ControllerDescription[];
 }
 
-/** `nbd`: the path of the socket of a head. */
+/** Where a head is served. */
+export interface Served {
+  readonly nbd: string | undefined;
+  readonly link: string | undefined;
+}
+
 export function showHost(
   registry: Registry,
   identity: HostIdentity,
-  nbd: (head: Head) => string | undefined,
+  served: (head: Head) => Served,
 ): HostShown {
   return {
     hostnqn: identity.hostnqn,
     hostid: identity.hostid,
-    subsystems: [...registry.subsystems].map((subsystem) => showSubsystem(subsystem, nbd)),
+    subsystems: [...registry.subsystems].map((subsystem) => showSubsystem(subsystem, served)),
     connecting: [...registry.controllers]
       .filter((controller: Controller) => controller.subsystem === undefined)
       .map(describeController),
   };
 }
 
-function showSubsystem(subsystem: Subsystem, nbd: (head: Head) => string | undefined): SubsystemShown {
+function showSubsystem(subsystem: Subsystem, served: (head: Head) => Served): SubsystemShown {
   const { name, id, nqn, discovery, serial, model, firmware, settings } = subsystem;
   return {
     name,
@@ -94,11 +101,11 @@ function showSubsystem(subsystem: Subsystem, nbd: (head: Head) => string | undef
     writeFailover: settings.writeFailover,
     delayedRemovalSecs: settings.delayedRemoval,
     controllers: [...subsystem.controllers].map(describeController),
-    heads: subsystem.heads.map((head) => showHead(head, nbd(head))),
+    heads: subsystem.heads.map((head) => showHead(head, served(head))),
   };
 }
 
-function showHead(head: Head, nbd: string | undefined): HeadShown {
+function showHead(head: Head, { nbd, link }: Served): HeadShown {
   const { name, id, nsid, blockSize, blocks, wwid, info } = head;
   const { uuid, nguid, eui64, readOnly } = info;
   return {
@@ -117,6 +124,7 @@ function showHead(head: Head, nbd: string | undefined): HeadShown {
     readOnly,
     delayedRemovalSecs: head.delayedRemoval,
     nbd,
+    link,
     paths: head.paths.map(showPath),
   };
 }

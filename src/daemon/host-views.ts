@@ -27,7 +27,10 @@ export interface SimpleDevice {
 }
 
 /** What only we say of a head. */
-type OwnHead = Pick<HeadShown, 'id' | 'state' | 'wwid' | 'uuid' | 'readOnly' | 'delayedRemovalSecs' | 'nbd'>;
+type OwnHead = Pick<
+  HeadShown,
+  'id' | 'state' | 'wwid' | 'uuid' | 'readOnly' | 'delayedRemovalSecs' | 'nbd' | 'link'
+>;
 
 export interface ListedNamespace {
   readonly NameSpace: string;
@@ -130,15 +133,10 @@ const sizes = ({ size, used, blocks, blockSize }: HeadShown) => ({
   SectorSize: blockSize,
 });
 
-const ownHead = ({ id, state, wwid, uuid, readOnly, delayedRemovalSecs, nbd }: HeadShown): OwnHead => ({
-  id,
-  state,
-  wwid,
-  uuid,
-  readOnly,
-  delayedRemovalSecs,
-  nbd,
-});
+function ownHead(head: HeadShown): OwnHead {
+  const { id, state, wwid, uuid, readOnly, delayedRemovalSecs, nbd, link } = head;
+  return { id, state, wwid, uuid, readOnly, delayedRemovalSecs, nbd, link };
+}
 
 const ownSubsystem = ({ id, writeFailover, delayedRemovalSecs }: SubsystemShown): OwnSubsystem => ({
   id,

@@ -137,3 +137,23 @@ t.test('read, write and bench by several ways at once', async (t) => {
   t.equal(code, 0);
   t.equal(stdout.toString('latin1', 0, 5), 'hello');
 });
+
+t.test('read, write and bench through the daemon: its disk, its paths', async (t) => {
+  await run('connect', '-a', '127.0.0.1', '-s', ports[0] ?? '', '-n', NQN);
+  const disk = ['--head', 'nvme0n1', ...at];
+  const wrote = { code: 0, stderr: 'wrote 1 block of 512 bytes at 8\n' };
+  t.match(await nvmetcp(['write', ...disk, '--slba', '8', '--pad', '--fua'], { input: 'by head' }), wrote);
+  const { code, stdout } = await nvmetcp(['read', ...disk, '--slba', '8']);
+  t.equal(code, 0);
+  t.equal(stdout.toString('latin1', 0, 7), 'by head');
+  const load = ['--rw', 'randrw', '--verify', 'crc32c', '--qd', '8', '--time', '0.3', '-o', 'json'];
+  const measured = await nvmetcp(['bench', ...disk, ...load]);
+  t.match({ code: measured.code, stderr: measured.stderr }, { code: 0, stderr: '' });
+  t.match(JSON.parse(String(measured.stdout)), { write: { iops: Number } });
+  const rows: [number, RegExp, string[]][] = [
+    [1, /^nvmetcp read: the host daemon has no nvme7n1, only nvme0n1\n$/, ['--head', 'nvme7n1', ...at]],
+    [2, /required option '-a, --traddr <address>' not specified, nor --head/, ['--slba', '0']],
+    [2, /--head names a disk of the host daemon/, ['--head', 'nvme0n1', '-a', '127.0.0.1', ...at]],
+  ];
+  for (const [exit, stderr, args] of rows) t.match(await nvmetcp(['read', ...args]), { code: exit, stderr });
+});

@@ -15,18 +15,17 @@ import { type HostShown, showHost } from '../../src/daemon/host-show.ts';
 import { simpleList, subsystemList, topology, verboseList } from '../../src/daemon/host-views.ts';
 import { why } from '../../src/initiator/why.ts';
 import { AnaState } from '../../src/nvme/ana-log.ts';
-import { SUBNQN } from '../doubles/fake-controller.ts';
+import { SUBNQN, UUID } from '../doubles/fake-controller.ts';
 import { HOSTID, HOSTNQN } from '../doubles/host-world.ts';
 import { Multipath } from '../doubles/multipath.ts';
 
 const world = (): { multipath: Multipath; shown: () => HostShown } => {
   const multipath = new Multipath({ ana: [AnaState.Optimized, AnaState.NonOptimized] });
   const identity = { hostnqn: HOSTNQN, hostid: HOSTID };
+  const served = { nbd: '/run/nvme0n1.sock', link: `/run/by-id/nvme-uuid.${UUID}.sock` };
   const shown = () =>
     // As it comes out of the control socket.
-    JSON.parse(
-      JSON.stringify(showHost(multipath.world.registry, identity, () => '/run/nvme0n1.sock')),
-    ) as HostShown;
+    JSON.parse(JSON.stringify(showHost(multipath.world.registry, identity, () => served))) as HostShown;
   return { multipath, shown };
 };
 

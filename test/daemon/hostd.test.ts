@@ -9,6 +9,7 @@ import t, { type Test } from 'tap';
 import { createTarget, type NvmeTarget } from '../../src/api/target.ts';
 import { request } from '../../src/daemon/control-client.ts';
 import { type HostdOptions, type RunningHostd, startHostd } from '../../src/daemon/hostd.ts';
+import { withHead } from '../../src/daemon/head-client.ts';
 import type { ConnectedShown } from '../../src/daemon/host-methods.ts';
 import type { HostShown } from '../../src/daemon/host-show.ts';
 import type { Why } from '../../src/initiator/why.ts';
@@ -360,6 +361,90 @@ t.test('HEAD.9 an NBD export comes and goes with its head, the delay of its remo
   await world.until(() => fs.existsSync(socket));
   t.pass('the next head of that name has its socket');
 });
+
+t.test(
+  'NUM.2 a link by the disk’s own name stays the same over restarts; it comes and goes with the head',
+  async (t) => {
+    const world = new World(t);
+    const made = await target(t);
+    const byId = world.path('nbd/by-id');
+    const names = (): string[] => fs.readdirSync(byId);
+    await world.start();
+    t.same(names(), []);
+    await world.connect(made);
+    const [name = ''] = await (async () => {
+      await world.until(() => names().length === 1);
+      return names();
+    })();
+    const head = (await world.show()).subsystems[0]?.heads[0];
+    t.equal(name, `nvme-${head?.wwid ?? ''}.sock`);
+    t.match(name, /^nvme-uuid\.[0-9a-f-]{36}\.sock$/, 'as in /dev/disk/by-id');
+    t.equal(fs.readlinkSync(join(byId, name)), '../nvme0n1.sock');
+    t.match(await world.ask('list'), { Devices: [{ nvmetcp: { link: join(byId, name) } }] });
+    const client = connectSocket(join(byId, name));
+    await once(client, 'data');
+    client.destroy();
+    await world.stop();
+    t.same(names(), [], 'the daemon is gone, and so is its socket');
+
+    // Another disk gets the name nvme0n1 after the restart; a dead daemon's link would lead to it.
+    fs.symlinkSync('../nvme0n1.sock', join(byId, 'nvme-uuid.00000000-0000-4000-8000-000000000000.sock'));
+    fs.writeFileSync(join(byId, 'mine'), '');
+    const other = await createTarget({
+      listen: ['127.0.0.1:0'],
+      nqn: 'nqn.2024-01.test:b',
+      namespaces: [{ memory: MiB }],
+    });
+    t.teardown(() => other.close({ force: true }));
+    await made.close({ force: true });
+    await world.start();
+    t.same(names(), ['mine']);
+    await world.connect(other);
+    await world.until(() => names().length === 2);
+    const [first] = (await world.show()).subsystems.filter(({ nqn }) => nqn === other.nqn);
+    t.same(names(), ['mine', `nvme-${first?.heads[0]?.wwid ?? ''}.sock`]);
+    await world.ask('disconnect-all');
+    await world.until(() => names().length === 1);
+  },
+);
+
+t.test(
+  'a disk of the daemon for another process: by its name or wwid, over whichever paths there are',
+  async (t) => {
+    const world = new World(t);
+    const made = await target(t);
+    await world.start();
+    const control = world.path('host.sock');
+    await world.connect(made, 0, { reconnect_delay: 1 });
+    await world.connect(made, 1, { reconnect_delay: 1 });
+    await world.until(() => fs.existsSync(world.path('nbd/nvme0n1.sock')));
+    const wwid = (await world.show()).subsystems[0]?.heads[0]?.wwid ?? '';
+    const data = Uint8Array.from({ length: MiB / 2 }, (_, i) => i * 7);
+    await withHead(control, 'nvme0n1', async (disk) => {
+      t.match(disk, { name: 'nvme0n1', blockSize: 512, blocks: MiB / 512 });
+      await disk.write(8, [data.subarray(0, 512), data.subarray(512)], { fua: true });
+      await disk.flush();
+      await world.ask('reset', { device: 'nvme0' });
+      t.ok(Buffer.from(await disk.read(8, data.length / 512)).equals(data), 'path loss shows as time only');
+      const many = await Promise.all(Array.from({ length: 100 }, (_, i) => disk.read(8 + i, 1)));
+      many.forEach((each, i) => t.ok(Buffer.from(each).equals(data.subarray(i * 512, (i + 1) * 512))));
+      await t.rejects(disk.read(MiB / 512, 1), { code: 'EINVAL', message: /nvme0n1 has 2048/ });
+      await t.rejects(disk.write(0, new Uint8Array(100)), { code: 'EINVAL', message: /block size, 512/ });
+    });
+    for (const name of [wwid, `nvme-${wwid}`, '/dev/nvme0n1'])
+      t.equal(await withHead(control, name, (disk) => Promise.resolve(disk.name)), 'nvme0n1');
+    const nothing = (): Promise<void> => Promise.resolve();
+    await t.rejects(withHead(control, 'nvme9n1', nothing), { code: 'ENODEV', message: /only nvme0n1$/ });
+    await t.rejects(withHead(world.path('none'), 'nvme0n1', nothing), { code: 'ENOENT' });
+    await withHead(control, wwid, async (disk) => {
+      await world.ask('disconnect-all');
+      await t.rejects(disk.read(0, 1), { code: 'ECONNRESET' });
+    });
+    await world.start({ nbd: undefined });
+    await world.connect(made);
+    await t.rejects(withHead(control, wwid, nothing), { code: 'ENOTSUP', message: /--no-nbd/ });
+  },
+);
 
 t.test(
   'PORT.11 the daemon ends although an NBD client keeps a volume open, with I/O on a dead path',
