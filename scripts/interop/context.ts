@@ -88,7 +88,9 @@ export class Context {
 
   /** Our target, in this process. */
   async target(options: TestTargetOptions = {}): Promise<TestTarget> {
-    const target = await TestTarget.start(options, this.folder, this.journal);
+    // Each has files of its own.
+    const folder = mkdtempSync(join(this.folder, 'target-'));
+    const target = await TestTarget.start(options, folder, this.journal);
     this.#targets.push(target);
     this.wires.push(target.wire);
     this.later(() => target.stop());

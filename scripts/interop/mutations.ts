@@ -69,6 +69,27 @@ const MUTATIONS: readonly Mutation[] = [
     caughtBy: 'fua',
   },
   {
+    name: 'FUA of Write Zeroes ignored',
+    file: 'target/blocks.js',
+    from: 'command.op.fua = WriteZeroes.cdw12.fua.get(command.view, 0) === 1 || !writeCache(command)',
+    to: 'command.op.fua = false',
+    caughtBy: 'fua',
+  },
+  {
+    name: 'FUA of Copy ignored',
+    file: 'target/copy.js',
+    from: 'command.op.fua = Copy.cdw12.fua.get(command.view, 0) === 1 || !writeCache(command)',
+    to: 'command.op.fua = false',
+    caughtBy: 'fua',
+  },
+  {
+    name: 'FUA of Read ignored',
+    file: 'target/blocks.js',
+    from: 'const fua = !command.op.mayBeLent;',
+    to: 'const fua = false;',
+    caughtBy: 'fua',
+  },
+  {
     name: 'a Flush that syncs nothing',
     file: 'target/blocks.js',
     from: "command.op.kind = 'flush';\n        submit(command);",

@@ -36,7 +36,7 @@ export class TestTarget {
   private constructor(options: TestTargetOptions, folder: string, journal: Journal) {
     this.blockSize = options.blockSize ?? 512;
     this.#folder = folder;
-    this.durability = new Durability(this.blockSize);
+    this.durability = new Durability(this.blockSize, (nsid) => this.path(nsid));
     const real = nodeEnv({ logger: journal });
     this.target = new Target({ ...real, files: this.durability.files(real.files) }, options.limits);
     this.subsystem = this.target.addSubsystem({ nqn: this.nqn, serial: 'INTEROP2', model: 'nvme-tcp' });

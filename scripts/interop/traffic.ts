@@ -3,11 +3,12 @@ import { viewOf } from '../../src/layout/struct.ts';
 import { Cqe } from '../../src/nvme/cqe.ts';
 import { Connect } from '../../src/nvme/fabrics.ts';
 import { FABRICS_OPCODE, FabricsType, IoOpcode } from '../../src/nvme/opcode.ts';
-import { ReadWrite, SqeHead } from '../../src/nvme/sqe.ts';
+import { Copy, CopyRange, ReadWrite, SqeHead } from '../../src/nvme/sqe.ts';
 import { CapsuleCmd, CapsuleResp, CommonHeader, ICResp, PduType, type Role } from '../../src/pdu/pdus.ts';
 
 export interface IoCommand {
   readonly opcode: number;
+  readonly nsid: number;
   readonly slba: number;
   readonly blocks: number;
   readonly fua: boolean;
@@ -78,7 +79,7 @@ export class Follower {
         traffic.terminations++;
         break;
       case PduType.CapsuleCmd:
-        if (from === 'host') this.#command(header, CommonHeader.pdo.get(header, 0) !== 0);
+        if (from === 'host') this.#command(header, CommonHeader.pdo.get(header, 0));
         break;
       case PduType.CapsuleResp:
         this.#response(header);
@@ -95,7 +96,8 @@ export class Follower {
     }
   }
 
-  #command(header: DataView, hasData: boolean): void {
+  /** `pdo`: where data in the capsule begins; 0: there is none. */
+  #command(header: DataView, pdo: number): void {
     const traffic = this.#traffic;
     const at = CapsuleCmd.sqe.offset;
     const opcode = SqeHead.opc.get(header, at);
@@ -112,19 +114,22 @@ export class Follower {
       if (opcode === ASYNC_EVENT) this.#events.add(cid);
       return;
     }
-    const moves = opcode === IoOpcode.Write || opcode === IoOpcode.Read || opcode === IoOpcode.WriteZeroes;
-    const fua = moves && ReadWrite.cdw12.fua.get(header, at) === 1;
+    const moves = MOVES.has(opcode);
+    const copies = opcode === IoOpcode.Copy;
+    // In Copy it is at the same place.
+    const fua = (moves || copies) && ReadWrite.cdw12.fua.get(header, at) === 1;
     if (opcode === IoOpcode.Flush) traffic.flushes++;
     if (opcode === IoOpcode.Write) traffic.writes++;
-    if (opcode === IoOpcode.Write && hasData) traffic.inCapsule++;
+    if (opcode === IoOpcode.Write && pdo !== 0) traffic.inCapsule++;
     if (opcode === IoOpcode.Read) traffic.reads++;
     if (opcode === IoOpcode.WriteZeroes) traffic.zeroes++;
     if (opcode === IoOpcode.DatasetManagement) traffic.deallocations++;
-    if (fua && opcode !== IoOpcode.Read) traffic.fua++;
+    if (fua && (opcode === IoOpcode.Write || opcode === IoOpcode.WriteZeroes)) traffic.fua++;
     this.#commands.set(cid, {
       opcode,
-      slba: moves ? ReadWrite.slba.get(header, at) : 0,
-      blocks: moves ? ReadWrite.nlb.get(header, at) : 0,
+      nsid: SqeHead.nsid.get(header, at),
+      slba: moves || copies ? ReadWrite.slba.get(header, at) : 0,
+      blocks: moves ? ReadWrite.nlb.get(header, at) : copies ? copied(header, at, pdo) : 0,
       fua,
       note: this.#listener?.command() ?? 0,
     });
@@ -145,3 +150,22 @@ export class Follower {
 }
 
 const ASYNC_EVENT = 0x0c;
+/** What has SLBA, NLB and FUA where Read has them. */
+const MOVES: ReadonlySet<number> = new Set([
+  IoOpcode.Write,
+  IoOpcode.Read,
+  IoOpcode.Compare,
+  IoOpcode.WriteZeroes,
+  IoOpcode.Verify,
+]);
+
+/** Blocks that a Copy writes; 0, and nobody looks at them, when its source ranges do not come with the command. */
+function copied(header: DataView, at: number, pdo: number): number {
+  if (pdo === 0) return 0;
+  let blocks = 0;
+  for (let i = 0; i < Copy.nr.get(header, at); i++) {
+    const range = pdo + i * CopyRange.size;
+    if (range + CopyRange.size <= header.byteLength) blocks += CopyRange.nlb.get(header, range);
+  }
+  return blocks;
+}

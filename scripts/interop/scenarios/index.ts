@@ -4,6 +4,7 @@ import type { LocalScenario } from '../local.ts';
 import { LINUX_CHANGES } from './linux-changes.ts';
 import { LINUX_CONNECTS } from './linux-connects.ts';
 import { LINUX_DATA } from './linux-data.ts';
+import { LINUX_DISCOVERS } from './linux-discovers.ts';
 import { LINUX_PATHS } from './linux-paths.ts';
 import { LINUX_RESERVES } from './linux-reserves.ts';
 import { LINUX_STAYS } from './linux-stays.ts';
@@ -13,6 +14,7 @@ import { OUR_HOST } from './our-host.ts';
 import { OUR_PATHS } from './our-paths.ts';
 
 export const SCENARIOS: readonly Scenario[] = [
+  ...LINUX_DISCOVERS,
   ...LINUX_CONNECTS,
   ...LINUX_STAYS,
   ...LINUX_DATA,

@@ -48,8 +48,8 @@ async function flap(target: TestTarget, nsid: number, rounds: number): Promise<v
 const flaps: Scenario = {
   name: 'flaps',
   shows:
-    'namespaces are disabled and enabled, removed and put back with other UUIDs, all at once and under I/O: ' +
-    'none of it fails where the namespace stayed (nvme/051, 052, 055, 058)',
+    'namespaces are disabled and enabled, removed and put back with other UUIDs, and the kernel looks for them anew, all ' +
+    'at once and under I/O: none of it fails where the namespace stayed (nvme/051, 052, 053, 055, 058)',
   direction: FROM_LINUX,
   seconds: 240,
   async run(context) {
@@ -74,7 +74,10 @@ const flaps: Scenario = {
         await pause((i * 97) % 250);
       }
     };
-    await Promise.all([flap(target, 2, 10), flap(target, 3, 10), remap()]);
+    const rescan = context.guest.run(
+      `for i in $(seq 15); do sleep 0.$((i * 7 % 4)); echo 1 >$(ls -d /sys/class/nvme/nvme*)/rescan_controller; done`,
+    );
+    await Promise.all([flap(target, 2, 10), flap(target, 3, 10), remap(), rescan]);
     context.note(
       await context.guest.run(
         `for nsid in 1 2 3; do

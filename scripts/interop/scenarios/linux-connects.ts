@@ -2,26 +2,7 @@
 import { FROM_LINUX, type Scenario } from '../scenario.ts';
 import { HOST_ADDRESS } from '../guest.ts';
 import { MiB } from '../test-target.ts';
-
-const discover: Scenario = {
-  name: 'discover',
-  shows: 'nvme discover, as text and as JSON',
-  direction: FROM_LINUX,
-  async run(context) {
-    const target = await context.target();
-    const at = `nvme discover -t tcp -a ${HOST_ADDRESS} -s ${target.port} -q $hostnqn -I $hostid`;
-    const text = await context.guest.run(at);
-    context.check(text.includes(target.nqn), `nvme discover does not show ${target.nqn}:\n${text}`);
-    const json = await context.guest.run(`${at} -o json`);
-    const { genctr, records } = JSON.parse(json) as {
-      genctr: number;
-      records: { subnqn: string; trtype: string; subtype: string }[];
-    };
-    const ours = records.filter(({ subnqn }) => subnqn === target.nqn);
-    context.check(ours.length === 1 && ours[0]?.trtype === 'tcp', `records: ${json}`);
-    context.equal(genctr, target.target.genctr, 'GENCTR');
-  },
-};
+import { underFio } from '../under-fio.ts';
 
 const connect: Scenario = {
   name: 'connect',
@@ -140,25 +121,101 @@ const cut: Scenario = {
   },
 };
 
+const shortLived: Scenario = {
+  name: 'short-lived',
+  shows: 'ten controllers that are deleted as soon as they are there, before their disks are (nvme/031)',
+  direction: FROM_LINUX,
+  async run(context) {
+    const target = await context.target();
+    await context.guest.run(
+      `for i in $(seq 10); do
+        connect ${target.nqn} ${HOST_ADDRESS} ${target.port} >/dev/null
+        nvme disconnect -n ${target.nqn} >/dev/null || fail "disconnect"
+      done
+      wait_for 20 no_controller ${target.nqn}`,
+    );
+    context.equal(target.wire.traffic.ioQueues, 20, 'I/O queues connected');
+  },
+};
+
+const kick: Scenario = {
+  name: 'kick',
+  shows:
+    'our target ends the controller under fio, orderly and without a word; the kernel returns and nothing is lost ' +
+    '(nvme/060)',
+  direction: FROM_LINUX,
+  async run(context) {
+    const target = await context.target({ size: 16 * MiB });
+    await context.guest.run(context.connect(target, '-c 1 -l 60'));
+    const { subsystem, wire } = target;
+    await underFio(context, target, async () => {
+      for (const abrupt of [false, true, false]) {
+        const { reads, ioQueues } = wire.traffic;
+        await context.until('fio reads', 30, () => wire.traffic.reads > reads + 20);
+        for (const controller of [...subsystem.controllers.values()]) {
+          const queues = [controller.admin, ...controller.ioQueues.values()];
+          if (abrupt) for (const { connection } of queues) connection.transport.reset();
+          else controller.remove('controller removed');
+        }
+        await context.until('the kernel is back', 30, () => wire.traffic.ioQueues >= ioQueues + 2);
+      }
+    });
+    await context.guest.run(`disconnect ${target.nqn}`);
+  },
+};
+
+const WORKERS = 4;
+
+/** Each has a subsystem of its own: they would be in each other's way otherwise. */
 const manyConnects: Scenario = {
   name: '1000-connects',
-  shows: '1,000 times connect, read, disconnect; nothing piles up',
+  shows: '1,000 times connect, read, disconnect, four of them at a time; nothing piles up',
   direction: FROM_LINUX,
   full: true,
   seconds: 3600,
   async run(context) {
-    const target = await context.target({ size: 8 * MiB });
-    for (let i = 0; i < 20; i++)
+    const target = await context.target();
+    const nqn = (worker: number | string): string => `${target.nqn}-${worker}`;
+    for (let worker = 1; worker <= WORKERS; worker++) {
+      const options = { nqn: nqn(worker), serial: `MANY${worker}`, model: 'nvme-tcp' };
+      const subsystem = target.target.addSubsystem(options);
+      target.target.addNamespace(subsystem, target.target.env.files.memory(MiB), {
+        nsid: 1,
+        uuid: `5c3f2a10-6c1e-4a53-9d5e-00000000300${worker}`,
+        blockSize: 512,
+        readOnly: false,
+      });
+    }
+    const each = 1000 / WORKERS;
+    const step = 50;
+    for (let done = 0; done < each; done += step)
       await context.guest.run(
-        `for i in $(seq 50); do
-          ${context.connect(target)}
-          dd if=$disk of=/dev/null bs=4k count=1 iflag=direct 2>/dev/null || fail "read"
-          disconnect ${target.nqn}
-        done`,
-        600,
+        `work() {
+          local nqn=${nqn('$1')} i disk
+          for i in $(seq ${step}); do
+            nvme connect -t tcp -n $nqn -a ${HOST_ADDRESS} -s ${target.port} -q $hostnqn -I $hostid >/tmp/connect.$1 2>&1 ||
+              fail "connect: $(cat /tmp/connect.$1)"
+            wait_for 20 find_disk $nqn 1
+            disk=$(find_disk $nqn 1)
+            dd if=$disk of=/dev/null bs=4k count=1 iflag=direct 2>/dev/null || fail "read"
+            disconnect $nqn
+          done
+        }
+        jobs=
+        for worker in $(seq ${WORKERS}); do work $worker & jobs="$jobs $!"; done
+        for job in $jobs; do wait $job || fail "a worker"; done`,
+        900,
       );
     context.equal(target.wire.traffic.ioQueues, 2000, 'I/O queues connected');
   },
 };
 
-export const LINUX_CONNECTS: readonly Scenario[] = [discover, connect, changes, reset, cut, manyConnects];
+export const LINUX_CONNECTS: readonly Scenario[] = [
+  connect,
+  shortLived,
+  changes,
+  reset,
+  kick,
+  cut,
+  manyConnects,
+];

@@ -1,5 +1,6 @@
 /** Linux host → our target: data, file systems, and what is promised about them. */
 import { statSync } from 'node:fs';
+import { IoOpcode } from '../../../src/nvme/opcode.ts';
 import type { Context } from '../context.ts';
 import { FROM_LINUX, type Scenario } from '../scenario.ts';
 import { MiB, type TestTarget } from '../test-target.ts';
@@ -85,7 +86,8 @@ const fileSystem = (kind: string, make: string, check: string, size: number, ful
 
 const fua: Scenario = {
   name: 'fua',
-  shows: 'writes with FUA and flushes are answered when the data is synced, and not before',
+  shows:
+    'writes, Write Zeroes, copies and reads with FUA, and flushes, are answered when the data is synced, and not before',
   direction: FROM_LINUX,
   async run(context) {
     const target = await context.target();
@@ -94,12 +96,33 @@ const fua: Scenario = {
       fio --name=fua --filename=$disk --rw=write --bs=4k --size=128k --direct=1 --sync=dsync --output=/tmp/fio ||
         fail "$(cat /tmp/fio)"
       dd if=/dev/urandom of=$disk bs=64k count=4 oflag=direct conv=fsync,notrunc 2>/dev/null || fail "dd"
+      nvme flush $disk || fail "nvme flush"
+      at() { local command=$1; shift; nvme $command $disk "$@" >/tmp/said 2>&1 || fail "nvme $command $*: $(cat /tmp/said)"; }
+      for i in 1 2 3 4; do
+        at write-zeroes -s $((i * 16)) -c 7 --force-unit-access
+        at copy --sdlba=$((1024 + i * 16)) --slbs=$((512 + i * 16)) --blocks=7 --force-unit-access
+        at write-zeroes -s $((2048 + i * 16)) -c 7
+        at read -s $((2048 + i * 16)) -c 7 -z 4096 -d /tmp/back --force-unit-access
+      done
+      blkdiscard -o ${MiB} -l ${MiB} $disk || fail "blkdiscard"
       nvme flush $disk || fail "nvme flush"`,
     );
     const { checked, syncs } = target.durability;
-    context.note(`${checked.fua} writes with FUA, ${checked.flush} flushes, ${syncs} syncs`);
-    context.check(checked.fua >= 32, `${checked.fua} writes with FUA reached our target`);
-    context.check(checked.flush >= 2, `${checked.flush} flushes reached our target`);
+    for (const [name, least] of [
+      ['Write', 32],
+      ['WriteZeroes', 4],
+      ['Copy', 4],
+      ['Read', 4],
+      ['Flush', 3],
+    ] as const) {
+      const count = checked.get(IoOpcode[name]) ?? 0;
+      context.note(`${name}: ${count} were looked at`);
+      context.check(
+        count >= least,
+        `${count} of ${name}${name === 'Flush' ? '' : ' with FUA'} reached our target`,
+      );
+    }
+    context.note(`${syncs} syncs`);
   },
 };
 

@@ -26,26 +26,36 @@ connect() {
   controller_at "$address" "$port" || fail "connected, and no controller"
 }
 
+# What is asked often starts no program: that takes long in an emulated processor.
+
 # controller_at ADDRESS PORT
 controller_at() {
-  local each
+  local each address
   for each in /sys/class/nvme/nvme*; do
-    if grep -qs "traddr=$1,trsvcid=$2" "$each/address"; then
-      basename "$each"
-      return 0
-    fi
+    address=
+    { read -r address <"$each/address"; } 2>/dev/null
+    case $address in
+      *"traddr=$1,trsvcid=$2"*)
+        echo "${each##*/}"
+        return 0
+        ;;
+    esac
   done
   return 1
 }
 
 # find_disk NQN NSID: the block device, if it is there.
 find_disk() {
-  local subsystem disk
+  local subsystem disk nqn nsid
   for subsystem in /sys/class/nvme-subsystem/nvme-subsys*; do
-    [ "$(cat "$subsystem/subsysnqn" 2>/dev/null)" = "$1" ] || continue
+    nqn=
+    { read -r nqn <"$subsystem/subsysnqn"; } 2>/dev/null
+    [ "$nqn" = "$1" ] || continue
     for disk in "$subsystem"/nvme*n*; do
       case ${disk##*/} in *c*n*) continue ;; esac
-      if [ -b "/dev/${disk##*/}" ] && [ "$(cat "$disk/nsid")" = "$2" ]; then
+      nsid=
+      { read -r nsid <"$disk/nsid"; } 2>/dev/null
+      if [ -b "/dev/${disk##*/}" ] && [ "$nsid" = "$2" ]; then
         echo "/dev/${disk##*/}"
         return 0
       fi
@@ -69,7 +79,14 @@ disconnect() {
   said=$(nvme disconnect -n "$1" 2>&1) || fail "nvme disconnect: $said"
   wait_for 20 no_controller "$1"
 }
-no_controller() { ! cat /sys/class/nvme/*/subsysnqn 2>/dev/null | grep -qxF "$1"; }
+no_controller() {
+  local each nqn
+  for each in /sys/class/nvme/nvme*; do
+    nqn=
+    { read -r nqn <"$each/subsysnqn"; } 2>/dev/null
+    [ "$nqn" != "$1" ] || return 1
+  done
+}
 
 # bytes DISK: its size. busybox's blockdev asks the kernel.
 bytes() { blockdev --getsize64 "$1"; }
