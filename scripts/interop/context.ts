@@ -14,6 +14,8 @@ import type { Wire } from './wire.ts';
 
 export interface ContextOptions {
   readonly guest: Guest;
+  /** Ends the guest as a power failure does, and gives another one. */
+  readonly reboot: () => Promise<Guest>;
   /** The ports of 127.0.0.1 that lead to nvmet's. */
   readonly forwards: readonly number[];
   /** The compiled command line. */
@@ -32,7 +34,6 @@ export const HOST_UUID = '0e5d5b1c-33c7-4f0a-9c55-6f9f3c7a1d22';
 export const HOST_NQN = `nqn.2014-08.org.nvmexpress:uuid:${HOST_UUID}`;
 
 export class Context {
-  readonly guest: Guest;
   readonly full: boolean;
   readonly journal = new Journal();
   /** For files; gone afterwards. */
@@ -41,6 +42,7 @@ export class Context {
   readonly wires: Wire[] = [];
   /** TermReqs are part of the scenario. */
   mayTerminate = false;
+  #guest: Guest;
   readonly #options: ContextOptions;
   readonly #targets: TestTarget[] = [];
   readonly #hosts: NvmeHost[] = [];
@@ -48,8 +50,18 @@ export class Context {
 
   constructor(options: ContextOptions) {
     this.#options = options;
-    this.guest = options.guest;
+    this.#guest = options.guest;
     this.full = options.full;
+  }
+
+  get guest(): Guest {
+    return this.#guest;
+  }
+
+  /** The guest's power fails under everything, without a word to anybody; it starts anew. */
+  async reboot(): Promise<void> {
+    for (const wire of this.wires) wire.vanish();
+    this.#guest = await this.#options.reboot();
   }
 
   /** Something for the record. */
@@ -107,7 +119,7 @@ export class Context {
 
   /** nvmet in the guest. */
   async linux(options: LinuxTargetOptions = {}): Promise<LinuxTarget> {
-    const target = await LinuxTarget.start(this.guest, this.#options.forwards, options);
+    const target = await LinuxTarget.start(() => this.guest, this.#options.forwards, options);
     this.wires.push(...target.wires);
     this.later(() => target.stop());
     return target;

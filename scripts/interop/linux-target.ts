@@ -11,6 +11,10 @@ export interface LinuxTargetOptions {
   readonly blockSize?: number;
   /** How many ports offer it; default 1. */
   readonly ports?: 1 | 2;
+  /** Over another disk than a new one: text of a step that sets `disk`. */
+  readonly over?: string;
+  /** Of the namespace; default: one that the kernel makes up. */
+  readonly uuid?: string;
 }
 
 /** Where nvmet listens in the guest. */
@@ -20,27 +24,36 @@ export class LinuxTarget {
   readonly nqn = 'nqn.2024-01.test.interop:linux';
   /** One relay for each port. */
   readonly wires: readonly Wire[];
-  readonly #guest: Guest;
+  /** The one that there is: it may be booted anew. */
+  readonly #guest: () => Guest;
+  readonly #options: LinuxTargetOptions;
 
-  private constructor(guest: Guest, wires: readonly Wire[]) {
+  private constructor(guest: () => Guest, wires: readonly Wire[], options: LinuxTargetOptions) {
     this.#guest = guest;
     this.wires = wires;
+    this.#options = options;
   }
 
   /** `forwards`: the ports of 127.0.0.1 that lead to the guest's. */
   static async start(
-    guest: Guest,
+    guest: () => Guest,
     forwards: readonly number[],
     options: LinuxTargetOptions,
   ): Promise<LinuxTarget> {
-    const { backing = 'null', size = 64, blockSize = 512, ports = 1 } = options;
+    const { ports = 1 } = options;
     const wires = await Promise.all(forwards.slice(0, ports).map((to) => Wire.open({ to })));
-    const made = new LinuxTarget(guest, wires);
-    await guest.run(
-      `disk=$(backing ${backing} ${size} ${blockSize}) && target ${made.nqn} ${GUEST_PORTS[0]} $disk
-      ${ports === 2 ? `port ${GUEST_PORTS[1]} && serve ${made.nqn} ${GUEST_PORTS[1]}` : ''}`,
-    );
+    const made = new LinuxTarget(guest, wires, options);
+    await made.setUp();
     return made;
+  }
+
+  /** Makes it in the guest; once more after a reboot. */
+  async setUp(): Promise<void> {
+    const { backing = 'null', size = 64, blockSize = 512, ports = 1, over, uuid } = this.#options;
+    await this.#guest().run(
+      `${over ?? `disk=$(backing ${backing} ${size} ${blockSize})`} && target ${this.nqn} ${GUEST_PORTS[0]} $disk ${uuid ?? ''}
+      ${ports === 2 ? `port ${GUEST_PORTS[1]} && serve ${this.nqn} ${GUEST_PORTS[1]}` : ''}`,
+    );
   }
 
   get wire(): Wire {
@@ -65,25 +78,25 @@ export class LinuxTarget {
 
   /** It goes away from a port, with every connection there; and comes back, the same. */
   async down(port: 0 | 1 = 0): Promise<void> {
-    await this.#guest.run(`unserve ${this.nqn} ${GUEST_PORTS[port]}`);
+    await this.#guest().run(`unserve ${this.nqn} ${GUEST_PORTS[port]}`);
   }
   async up(port: 0 | 1 = 0): Promise<void> {
-    await this.#guest.run(`serve ${this.nqn} ${GUEST_PORTS[port]}`);
+    await this.#guest().run(`serve ${this.nqn} ${GUEST_PORTS[port]}`);
   }
 
   /** State of an ANA group on a port, as configfs writes it. */
   async ana(port: 0 | 1, group: number, state: string): Promise<void> {
-    await this.#guest.run(`ana ${GUEST_PORTS[port]} ${group} ${state}`);
+    await this.#guest().run(`ana ${GUEST_PORTS[port]} ${group} ${state}`);
   }
 
   /** Writes an attribute: `namespaces/1/enable`. */
   async set(attribute: string, value: string | number): Promise<void> {
-    await this.#guest.run(`set_attribute ${this.nqn} ${attribute} ${value}`);
+    await this.#guest().run(`set_attribute ${this.nqn} ${attribute} ${value}`);
   }
 
   async add(nsid: number, options: LinuxTargetOptions = {}): Promise<void> {
     const { backing = 'null', size = 64, blockSize = 512 } = options;
-    await this.#guest.run(
+    await this.#guest().run(
       `disk=$(backing ${backing} ${size} ${blockSize}) && add_namespace ${this.nqn} ${nsid} $disk`,
     );
   }

@@ -35,6 +35,7 @@ const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 export class Runner {
   readonly #options: RunnerOptions;
   #guest: Guest | undefined = undefined;
+  /** The same for every guest: who knows them goes on with the next one. */
   #forwards: readonly number[] = [];
   #accelerator: Accelerator = accelerator();
   #boots = 0;
@@ -77,9 +78,15 @@ export class Runner {
 
   async #one(scenario: Scenario): Promise<Result> {
     const { kernel, root, full, folder } = this.#options;
-    const guest = await this.#ready();
+    // Of kernels that the scenario has ended.
+    const complaints: string[] = [];
     const context = new Context({
-      guest,
+      guest: await this.#ready(),
+      reboot: async () => {
+        complaints.push(...(this.#guest?.complaints() ?? []));
+        await this.#guest?.stop();
+        return this.#ready();
+      },
       forwards: this.#forwards,
       cli: join(root, 'dist/src/cli/main.js'),
       full,
@@ -97,11 +104,12 @@ export class Runner {
     const faults = [...(await context.close()), ...stray];
     this.#uncaught = raise;
     if (reason === undefined && faults.length > 0) reason = faults.join('\n');
+    const { guest } = context;
     if (reason !== undefined && guest.alive) {
       const clean = await guest.step('tidy', 30).catch(() => undefined);
       if (clean?.status !== 0) await guest.stop();
     }
-    const complaints = guest.complaints();
+    complaints.push(...guest.complaints());
     if (complaints.length > 0)
       reason = [reason, 'the kernel complained:', ...complaints.slice(0, 10)].filter(Boolean).join('\n');
     const ms = Date.now() - started;
@@ -157,7 +165,7 @@ export class Runner {
   async #boot(folder: string): Promise<Guest> {
     const { image, root } = this.#options;
     const started = Date.now();
-    this.#forwards = await Promise.all(GUEST_PORTS.map(freePort));
+    if (this.#forwards.length === 0) this.#forwards = await Promise.all(GUEST_PORTS.map(freePort));
     const guest = await Guest.boot({
       image,
       folder,

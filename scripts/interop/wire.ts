@@ -11,11 +11,19 @@ export interface WireOptions {
   readonly listener?: Listener | undefined;
 }
 
+interface Line {
+  readonly host: Socket;
+  readonly target: Socket;
+  /** Nothing goes over it any more, not even its end. */
+  dead: boolean;
+}
+
 export class Wire {
   readonly capture = new Capture();
   readonly traffic = new Traffic();
   readonly #server: Server;
-  readonly #lines = new Set<Socket>();
+  readonly #lines = new Set<Line>();
+  readonly #dead = new Set<Line>();
   readonly #options: WireOptions;
   #port = 0;
 
@@ -48,18 +56,35 @@ export class Wire {
 
   /** Breaks every connection, as a network may. */
   cut(): void {
-    for (const socket of this.#lines) reset(socket);
+    for (const { host } of this.#lines) reset(host);
+  }
+
+  /**
+   * One of the two ends loses its power: every connection stays, and nothing ever comes over it again, not even its end.
+   * New ones work.
+   */
+  vanish(): void {
+    for (const line of this.#lines) {
+      line.dead = true;
+      this.#dead.add(line);
+    }
+    this.#lines.clear();
   }
 
   async close(): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.cut();
+    for (const { host, target } of this.#dead) {
+      host.destroy();
+      target.destroy();
+    }
     await closed;
   }
 
   #relay(host: Socket): void {
     const target = connect({ port: this.#options.to, host: '127.0.0.1', allowHalfOpen: true, noDelay: true });
-    this.#lines.add(host);
+    const line: Line = { host, target, dead: false };
+    this.#lines.add(line);
     const captured = this.capture.connection(host.remotePort ?? 0);
     const follower = new Follower(this.traffic, this.#options.listener);
     const seen = (from: Role, bytes: Uint8Array): void => {
@@ -67,29 +92,30 @@ export class Wire {
       follower.pdu(from, bytes);
     };
     const framers = { host: new Framer('host', seen), controller: new Framer('controller', seen) };
-    pipe(host, target, framers.host);
-    pipe(target, host, framers.controller);
+    pipe(host, target, framers.host, line);
+    pipe(target, host, framers.controller, line);
     host.once('close', () => {
       for (const framer of Object.values(framers)) captured.add(framer.role, framer.rest());
-      this.#lines.delete(host);
+      this.#lines.delete(line);
     });
   }
 }
 
-function pipe(from: Socket, to: Socket, framer: Framer): void {
+function pipe(from: Socket, to: Socket, framer: Framer, line: Line): void {
   from.on('data', (chunk) => {
+    if (line.dead) return;
     framer.push(chunk);
     if (to.destroyed || to.writableEnded) return;
     if (!to.write(chunk)) from.pause();
   });
   to.on('drain', () => from.resume());
   from.on('end', () => {
-    if (!to.destroyed) to.end();
+    if (!to.destroyed && !line.dead) to.end();
   });
   let broken = false;
   from.on('error', () => (broken = true));
   from.on('close', () => {
-    if (to.destroyed) return;
+    if (to.destroyed || line.dead) return;
     if (broken) reset(to);
     else to.destroySoon();
   });

@@ -193,7 +193,8 @@ function encode(record: DiscoveryRecord, view: DataView, at: number): void {
       trtype: Trtype.Tcp,
       adrfam: traddr.includes(':') ? Adrfam.Ipv6 : Adrfam.Ipv4,
       subtype,
-      treq: { secureChannel: SecureChannel.NotRequired, disableSqFlow: 1 },
+      // "Not required" would be as true, but nvme-cli 2.3 takes it for a wish and asks its kernel for TLS.
+      treq: { secureChannel: SecureChannel.NotSpecified, disableSqFlow: 1 },
       portid,
       cntlid: CNTLID_DYNAMIC,
       asqsz: 32,

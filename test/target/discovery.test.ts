@@ -8,6 +8,8 @@ import {
   DiscoveryEntry,
   DiscoveryHeader,
   DiscoveryLsp,
+  Sectype,
+  SecureChannel,
   Subtype,
   addressText,
 } from '../../src/nvme/discovery.ts';
@@ -31,6 +33,8 @@ interface Entry {
   readonly at: string;
   readonly portid: number;
   readonly eflags: { readonly dupretinfo: number; readonly epcsd: number; readonly ncc: number };
+  readonly secureChannel: number;
+  readonly sectype: number;
 }
 
 const discover = (
@@ -52,8 +56,17 @@ function entries(host: NvmHost, lsp = 0): Entry[] {
   const view = viewOf(host.log(LogId.Discovery, numrec * 1024, { offset: 1024, lsp }));
   return Array.from({ length: numrec }, (_, i) => {
     const entry = DiscoveryEntry.decode(view, i * 1024);
-    const { subtype, subnqn, portid, traddr, trsvcid, eflags } = entry;
-    return { subtype, subnqn, portid, eflags, at: `${addressText(traddr)} ${addressText(trsvcid)}` };
+    const { subtype, subnqn, portid, traddr, trsvcid, eflags, treq, sectype } = entry;
+    const { secureChannel } = treq;
+    return {
+      subtype,
+      subnqn,
+      portid,
+      eflags,
+      secureChannel,
+      sectype,
+      at: `${addressText(traddr)} ${addressText(trsvcid)}`,
+    };
   });
 }
 
@@ -102,6 +115,16 @@ t.test('DISCOVERY the well-known name and the target’s own, on every port', (t
   }
   t.throws(() => new Target(memoryEnv(), {}, { discoveryNqn: 'discovery' }), RangeError);
   t.throws(() => world.target.addSubsystem({ nqn: OURS, serial: 'x', model: 'y' }), RangeError);
+  t.end();
+});
+
+t.test('DISCOVERY nothing is said of a secure channel: some hosts take "not required" for a wish', (t) => {
+  const world = new TargetWorld();
+  world.target.addReferral({ address: { host: '10.0.0.9', port: 8009 } });
+  const found = entries(discover(world));
+  t.equal(found.length, 3);
+  for (const { secureChannel, sectype } of found)
+    t.same([secureChannel, sectype], [SecureChannel.NotSpecified, Sectype.None]);
   t.end();
 });
 

@@ -12,6 +12,7 @@ import { NBD_TOOLS } from './nbd-tools.ts';
 import { OUR_CLI } from './our-cli.ts';
 import { OUR_HOST } from './our-host.ts';
 import { OUR_PATHS } from './our-paths.ts';
+import { REBOOTS } from './reboots.ts';
 
 export const SCENARIOS: readonly Scenario[] = [
   ...LINUX_DISCOVERS,
@@ -24,6 +25,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...OUR_HOST,
   ...OUR_PATHS,
   ...OUR_CLI,
+  ...REBOOTS,
 ];
 
 /** Those that need no kernel; they run first. */

@@ -2,6 +2,7 @@
 import { statSync } from 'node:fs';
 import { IoOpcode } from '../../../src/nvme/opcode.ts';
 import type { Context } from '../context.ts';
+import { manyRoundTrips } from '../pattern.ts';
 import { FROM_LINUX, type Scenario } from '../scenario.ts';
 import { MiB, type TestTarget } from '../test-target.ts';
 
@@ -224,22 +225,47 @@ const matrix: Scenario = {
   },
 };
 
-const longFio: Scenario = {
-  name: 'long-fio',
-  shows: 'fio for five minutes: mixed sizes, four jobs, verified, both digests',
+/** Of the load. */
+const SECONDS = 300;
+/** Seconds. An emulated processor may stand still for long, and its clock makes up for it at once. */
+const KEEP_ALIVE = 60;
+
+const long: Scenario = {
+  name: 'long',
+  shows:
+    'five minutes of verified I/O in both directions at once, many sizes, deep queues, both digests: fio with four ' +
+    'jobs on our target, our host with two full queues on nvmet',
   direction: FROM_LINUX,
   full: true,
   seconds: 1800,
   async run(context) {
     const target = await context.target({ size: 256 * MiB });
-    context.note(
-      await context.guest.run(
-        `${context.connect(target, '-g -G')}
+    const linux = await context.linux({ size: 256 });
+    const options = { hdr_digest: true, data_digest: true, nr_io_queues: 2, keep_alive_tmo: KEEP_ALIVE };
+    const subsystem = await context.host().connect({ ...linux.address, ...options });
+    const disk = subsystem.head(1);
+    let over = false;
+    const job = context.guest
+      .run(
+        `${context.connect(target, `-g -G -k ${KEEP_ALIVE}`)}
         fio_verify $disk --bssplit=512/10:4k/50:16k/20:64k/15:1m/5 --blockalign=512 --rw=randrw --numjobs=4 \\
-          --size=32m --offset_increment=64m --iodepth=32 --verify_backlog=256 --time_based --runtime=300`,
-        900,
-      ),
-    );
+          --size=32m --offset_increment=64m --iodepth=32 --verify_backlog=256 --time_based --runtime=${SECONDS}`,
+        3 * SECONDS,
+      )
+      .finally(() => (over = true));
+    const load = async (): Promise<number> => {
+      for (let rounds = 0; ;)
+        for (const blocks of [1, 8, 32, 33, 256, 1025]) {
+          if (over) return rounds;
+          await manyRoundTrips(disk, Math.min(512, Math.floor(65_536 / blocks)), 256, blocks);
+          rounds++;
+        }
+    };
+    const [said, rounds] = await Promise.all([job, load()]);
+    context.note(`${said}\nour host: ${rounds} rounds`);
+    context.check(rounds > 0, 'our host did not come round');
+    await subsystem.disconnect();
+    await context.guest.run(`disconnect ${target.nqn}`);
   },
 };
 
@@ -254,5 +280,5 @@ export const LINUX_DATA: readonly Scenario[] = [
   fileSystem('xfs', 'mkfs.xfs -q -f', 'xfs_repair -n', 512 * MiB, true),
   sizes('all-sizes', true),
   matrix,
-  longFio,
+  long,
 ];

@@ -1,5 +1,4 @@
 /** Linux host → our target: what discovery tells, once, and for as long as somebody listens. */
-import type { Context } from '../context.ts';
 import { HOST_ADDRESS } from '../guest.ts';
 import { FROM_LINUX, type Scenario } from '../scenario.ts';
 import type { TestTarget } from '../test-target.ts';
@@ -61,17 +60,11 @@ const live = (kind: string): string =>
 /** How many discovery controllers with keep-alives there are. */
 const persistent = (target: TestTarget): number => target.target.discovery.controllers.size;
 
-async function sees(context: Context, target: TestTarget, what: string, change: () => void): Promise<void> {
-  const { asyncEvents } = target.wire.traffic;
-  change();
-  await context.until(`the event: ${what}`, 10, () => target.wire.traffic.asyncEvents > asyncEvents);
-}
-
 const connectAll: Scenario = {
   name: 'connect-all',
   shows:
-    'nvme connect-all with a referral and a persistent discovery controller, which stays by its keep-alives and hears ' +
-    'of every change (nvme/003); connect-all over it then connects what is new',
+    'nvme connect-all with a referral and a persistent discovery controller, which stays by its keep-alives (nvme/003) ' +
+    'and hears of a change; connect-all over it then connects what is new',
   direction: FROM_LINUX,
   async run(context) {
     const target = await context.target();
@@ -87,7 +80,7 @@ const connectAll: Scenario = {
         readOnly: false,
       });
     }
-    // Both have one of the same name: the referral leads to a second path of it only where the identity is the same too.
+    // One of its name is enough.
     referred.target.removeSubsystem(referred.subsystem, false, () => undefined);
     target.target.addReferral({ address: { host: HOST_ADDRESS, port: referred.port } });
     await context.guest.run(
@@ -100,15 +93,15 @@ const connectAll: Scenario = {
     await context.guest.run(`sleep 5; ${live('discovery')} [ -n "$(live)" ] || fail "it is gone"`);
     context.check(persistent(target) >= 1, 'our target has no discovery controller any more');
     const nqn = `${target.nqn}-new`;
-    await sees(context, target, 'a subsystem appears', () => {
-      const subsystem = target.target.addSubsystem({ nqn, serial: 'NEW', model: 'nvme-tcp' });
-      target.target.addNamespace(subsystem, target.target.env.files.memory(2 ** 20), {
-        nsid: 1,
-        uuid: '5c3f2a10-6c1e-4a53-9d5e-000000002000',
-        blockSize: 512,
-        readOnly: false,
-      });
+    const { asyncEvents } = target.wire.traffic;
+    const subsystem = target.target.addSubsystem({ nqn, serial: 'NEW', model: 'nvme-tcp' });
+    target.target.addNamespace(subsystem, target.target.env.files.memory(2 ** 20), {
+      nsid: 1,
+      uuid: '5c3f2a10-6c1e-4a53-9d5e-000000002000',
+      blockSize: 512,
+      readOnly: false,
     });
+    await context.until('the event', 10, () => target.wire.traffic.asyncEvents > asyncEvents);
     // What udev does with the event where there is udev.
     await context.guest.run(
       `${live('discovery')} name=$(live | head -1)
@@ -116,9 +109,8 @@ const connectAll: Scenario = {
       verify $(disk ${nqn}) 64
       [ $(live | wc -l) -le 2 ] || fail "discovery controllers: $(live)"`,
     );
-    await sees(context, target, 'the referral goes', () =>
-      target.target.removeReferral({ address: { host: HOST_ADDRESS, port: referred.port } }),
-    );
+    // Without an event to be waited for: nvme-cli 2.3 reads the log with RAE only, so that there is no second one.
+    target.target.removeReferral({ address: { host: HOST_ADDRESS, port: referred.port } });
     const left = await context.guest.run(`nvme discover ${at(target)}`);
     context.check(!left.includes('referral'), `the referral is still there:\n${left}`);
     await context.guest.run('nvme disconnect-all || fail "disconnect-all"');

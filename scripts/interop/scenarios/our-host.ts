@@ -265,26 +265,6 @@ const manyConnects: Scenario = {
   },
 };
 
-const long: Scenario = {
-  name: 'host-long',
-  shows: 'five minutes of verified I/O of many sizes, two full queues, both digests',
-  direction: TO_LINUX,
-  full: true,
-  seconds: 900,
-  async run(context) {
-    const linux = await context.linux({ size: 256 });
-    const { disk } = await connect(context, linux, { hdr_digest: true, data_digest: true, nr_io_queues: 2 });
-    const end = Date.now() + 300_000;
-    let rounds = 0;
-    while (Date.now() < end)
-      for (const blocks of [1, 8, 32, 33, 256, 1025]) {
-        await manyRoundTrips(disk, Math.min(512, Math.floor(disk.blocks / blocks)), 256, blocks);
-        rounds++;
-      }
-    context.note(`${rounds} rounds`);
-  },
-};
-
 export const OUR_HOST: readonly Scenario[] = [
   identify,
   data,
@@ -294,5 +274,4 @@ export const OUR_HOST: readonly Scenario[] = [
   restart,
   matrix,
   manyConnects,
-  long,
 ];

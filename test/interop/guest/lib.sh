@@ -147,14 +147,14 @@ backing() {
   echo "/dev/nullb$number"
 }
 
-# target NQN PORT BACKING: one subsystem with one namespace, on every address.
+# target NQN PORT BACKING [UUID]: one subsystem with one namespace, on every address.
 target() {
-  local nqn=$1 port=$2 backing=$3
+  local nqn=$1 port=$2 backing=$3 uuid=${4:-}
   modprobe -q -a nvmet nvmet_tcp
   mkdir "$nvmet/subsystems/$nqn" || fail "subsystem"
   echo INTEROP1 >"$nvmet/subsystems/$nqn/attr_serial"
   echo 1 >"$nvmet/subsystems/$nqn/attr_allow_any_host"
-  add_namespace "$nqn" 1 "$backing"
+  add_namespace "$nqn" 1 "$backing" "$uuid"
   port "$port"
   serve "$nqn" "$port"
 }
@@ -187,12 +187,13 @@ unrefer() { rmdir "$nvmet/ports/$1/referrals/$2" || fail "referral $2"; }
 # set_attribute NQN NAME VALUE
 set_attribute() { echo "$3" >"$nvmet/subsystems/$1/$2" || fail "$2 = $3"; }
 
-# add_namespace NQN NSID BACKING
+# add_namespace NQN NSID BACKING [UUID]
 add_namespace() {
   local at=$nvmet/subsystems/$1/namespaces/$2
   mkdir "$at" || fail "namespace $2"
   printf %s "$3" >"$at/device_path"
   case $3 in /dev/*) ;; *) echo 1 >"$at/buffered_io" ;; esac
+  [ -z "${4:-}" ] || echo "$4" >"$at/device_uuid" || fail "UUID $4"
   echo 1 >"$at/enable" || fail "namespace $2 on $3"
 }
 
