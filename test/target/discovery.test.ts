@@ -120,7 +120,7 @@ t.test('DISCOVERY the well-known name and the target’s own, on every port', (t
 
 t.test('DISCOVERY nothing is said of a secure channel: some hosts take "not required" for a wish', (t) => {
   const world = new TargetWorld();
-  world.target.addReferral({ address: { host: '10.0.0.9', port: 8009 } });
+  world.target.setReferrals(world.target.ports[0]!, [{ address: { host: '10.0.0.9', port: 8009 } }]);
   const found = entries(discover(world));
   t.equal(found.length, 3);
   for (const { secureChannel, sectype } of found)

@@ -82,7 +82,8 @@ const connectAll: Scenario = {
     }
     // One of its name is enough.
     referred.target.removeSubsystem(referred.subsystem, false, () => undefined);
-    target.target.addReferral({ address: { host: HOST_ADDRESS, port: referred.port } });
+    const [port] = target.target.ports;
+    target.target.setReferrals(port!, [{ address: { host: HOST_ADDRESS, port: referred.port } }]);
     await context.guest.run(
       `nvme connect-all ${at(target)} -k 2 --persistent >/tmp/out 2>&1 || fail "connect-all: $(cat /tmp/out)"
       for nqn in ${[target.nqn, ...nqns].join(' ')}; do verify $(disk $nqn) 64; done
@@ -110,7 +111,7 @@ const connectAll: Scenario = {
       [ $(live | wc -l) -le 2 ] || fail "discovery controllers: $(live)"`,
     );
     // Without an event to be waited for: nvme-cli 2.3 reads the log with RAE only, so that there is no second one.
-    target.target.removeReferral({ address: { host: HOST_ADDRESS, port: referred.port } });
+    target.target.setReferrals(port!, []);
     const left = await context.guest.run(`nvme discover ${at(target)}`);
     context.check(!left.includes('referral'), `the referral is still there:\n${left}`);
     await context.guest.run('nvme disconnect-all || fail "disconnect-all"');
