@@ -4,6 +4,7 @@
 import { assert } from '../runtime/assert.ts';
 import type { Env } from '../runtime/ports.ts';
 import { Controller, type ControllerOptions } from './controller.ts';
+import { Departed } from './departed.ts';
 import { failure, type Failure } from './failure.ts';
 import type { Head } from './head.ts';
 import { Identities } from './identity.ts';
@@ -23,6 +24,8 @@ export class Registry {
   readonly identities = new Identities();
   /** Heads of all subsystems. */
   readonly headsById = new HeadsById<Head>();
+  /** What heads that are gone leave to those that come after them. */
+  readonly departed = new Departed();
   readonly journal: Journal;
   readonly ports: Ports;
   readonly numbers = new Numbers(0);
@@ -137,6 +140,7 @@ export class Registry {
     const gone = (): void => {
       if (--left === 0) done();
     };
+    this.departed.close();
     for (const subsystem of [...this.subsystems]) subsystem.stop();
     for (const controller of [...this.controllers]) {
       left++;

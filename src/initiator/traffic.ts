@@ -14,6 +14,7 @@ import { isPathError, Status } from '../nvme/status.ts';
 import { assert } from '../runtime/assert.ts';
 import { empty } from '../runtime/empty.ts';
 import type { Association } from './association.ts';
+import type { BlockRange } from './commands.ts';
 import { isAnaStatus, retryDelay, verdict } from './failover.ts';
 import { Ghosts } from './ghost.ts';
 import type { Head } from './head.ts';
@@ -41,6 +42,9 @@ export class Traffic {
 
   constructor(head: Head) {
     this.#head = head;
+    // What became of writes to the same namespace, when it was another head, is not known yet.
+    for (const { association, ranges } of head.subsystem.registry.departed.take(head.wwid))
+      if (head.writeFailover === 'safe') this.#ghosts.add(association, ranges);
   }
 
   /** I/O that waits for a path, parts that wait for blocks, parts that wait for their delay. */
@@ -185,7 +189,7 @@ export class Traffic {
     // A raw command has none that we know of: nothing could be kept from them, so it is not held either.
     const blocks = lost && io.changes ? extent(io, start, count) : [];
     const provable = !association.hopeless && blocks.length > 0;
-    if (provable && writeFailover === 'safe' && !this.#head.gone) this.#ghosts.add(association, blocks);
+    if (provable && writeFailover === 'safe') this.haunt(association, blocks);
     if (io.status !== 0) {
       io.unknown ||= lost && io.changes;
       return;
@@ -237,6 +241,19 @@ export class Traffic {
         else this.#delay(piece, ms);
       }
     }
+  }
+
+  /** A write to these blocks left on `association` and was not answered. */
+  haunt(association: Association, blocks: readonly BlockRange[]): void {
+    const { gone, wwid, info, subsystem } = this.#head;
+    if (!gone) {
+      this.#ghosts.add(association, blocks);
+      return;
+    }
+    const { registry } = subsystem;
+    const heir = [...registry.headsById.of(info)].find((head) => !head.gone && head.wwid === wwid);
+    if (heir !== undefined) heir.traffic.haunt(association, blocks);
+    else registry.departed.keep(wwid, association, blocks);
   }
 
   #delay(piece: Piece, ms: number): void {
@@ -317,10 +334,12 @@ export class Traffic {
       }
   }
 
-  /** The head is gone: everything that waits ends now, and no timer is left. */
+  /** The head is gone: everything that waits ends now. What may still be written is kept for the next head. */
   stop(): void {
     this.drain();
+    const left = this.#ghosts.list();
     this.#ghosts.clear();
+    for (const { association, ranges } of left) this.haunt(association, ranges);
   }
 
   #recycle(request: Request): void {

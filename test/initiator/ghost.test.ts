@@ -1,4 +1,5 @@
 import t from 'tap';
+import { why } from '../../src/initiator/why.ts';
 import { GHOST1_MARK } from '../../src/nvme/identify.ts';
 import { IoOpcode } from '../../src/nvme/opcode.ts';
 import { Status } from '../../src/nvme/status.ts';
@@ -311,3 +312,60 @@ t.test('a held write ends when no path will come, and says that its outcome is u
   t.strictSame(m.stop(), []);
   t.end();
 });
+
+t.test(
+  'GHOST.3 what was written before a head went is waited for by the head that its namespace gets later',
+  (t) => {
+    for (const removal of [0, 3]) {
+      const heads = { delayedRemoval: removal };
+      const options = { kato: 5000, heads, recovery: { reconnectDelay: 1000, ctrlLossTmo: 0 } };
+      const m = new Multipath({ sides: 1, options });
+      const { world, a, head: before } = m;
+      a.holding = true;
+      const old = world.write(before, 10, new Uint8Array(4 * BLOCK).fill(1));
+      world.settle();
+      a.fake.cut();
+      world.advance(removal * 1000 + 100);
+      t.ok(before.gone);
+      t.match(old, { status: Status.AbortedByHost, calls: 1, io: { unknown: true } });
+      a.holding = false;
+      const { head } = world.up(options);
+      t.not(head, before);
+      t.equal(head.wwid, before.wwid);
+      const over = world.write(head, 12, new Uint8Array(BLOCK).fill(2));
+      const beside = world.write(head, 14, new Uint8Array(BLOCK).fill(2));
+      const read = world.read(head, 12, 1);
+      world.settle();
+      t.match([over.status, beside.status, read.status], [undefined, 0, 0], 'only those blocks wait');
+      t.match(why(head), { waiting: { held: 1 }, held: [{ ranges: [{ slba: 10, blocks: 4 }] }] });
+      world.advance(2 * 5000 + 10_000 - removal * 1000 - 200);
+      t.equal(over.status, undefined);
+      world.advance(200);
+      t.equal(over.status, 0, '2 × KATO + CQT after nothing could be sent any more');
+      t.equal(world.registry.departed.size, 0);
+      t.strictSame(m.stop(), []);
+    }
+    t.end();
+  },
+);
+
+t.test(
+  'GHOST.3 what a head leaves is forgotten when its associations are dead, and when the host stops',
+  (t) => {
+    const options = { kato: 5000, recovery: { ctrlLossTmo: 0 } };
+    for (const stops of [false, true]) {
+      const m = new Multipath({ sides: 1, options });
+      m.a.holding = true;
+      m.world.write(m.head, 0, new Uint8Array(BLOCK));
+      m.world.settle();
+      m.a.fake.cut();
+      m.world.advance(100);
+      t.equal(m.world.registry.departed.size, 1);
+      if (!stops) m.world.advance(20_000);
+      else t.strictSame(m.stop(), []);
+      t.equal(m.world.registry.departed.size, 0);
+      t.strictSame(m.stop(), []);
+    }
+    t.end();
+  },
+);
