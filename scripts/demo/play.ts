@@ -2,7 +2,8 @@
 import type { NvmeDisk, Why } from '../../src/api/index.ts';
 import { Load } from '../../src/cli/load.ts';
 import { nodeCrypto } from '../../src/runtime/node/crypto.ts';
-import { type PortId, Stage, WINDOW } from './stage.ts';
+import { OurStage } from './our-stage.ts';
+import type { PortId, Stage } from './stage.ts';
 
 /** What there is to see at one moment. */
 export interface View {
@@ -11,6 +12,8 @@ export interface View {
   readonly title: string;
   /** Seconds since the beginning. */
   readonly seconds: number;
+  /** Whose target it is. */
+  readonly target: string;
   readonly disk: string;
   readonly why: Why;
   /** Completed since the beginning; blocks whose content was right. */
@@ -33,7 +36,7 @@ const is =
   (play: Play) =>
     classes.includes(play.classOf(id));
 
-const STEPS: readonly Step[] = [
+const steps = (window: number): readonly Step[] => [
   {
     title: 'two paths: reads and writes take turns on them',
     run: (play) => play.until((now) => is(1, 'optimized')(now) && is(2, 'optimized')(now)),
@@ -84,13 +87,14 @@ const STEPS: readonly Step[] = [
   {
     title: 'ANA: both are optimized, what waited goes on',
     run: async (play) => {
-      await Promise.all([play.stage.ana(1, 'optimized'), play.stage.ana(2, 'optimized')]);
+      await play.stage.ana(1, 'optimized');
+      await play.stage.ana(2, 'optimized');
       await play.until((now) => is(1, 'optimized')(now) && is(2, 'optimized')(now));
     },
     look: 2,
   },
   {
-    title: `controllers, paths and ports are removed, all of them; the disk is kept for ${WINDOW} s`,
+    title: `controllers, paths and ports are removed, all of them; the disk is kept for ${window} s`,
     run: async (play) => {
       await play.stage.removeAll();
       await play.until(({ why }) => why.paths.length === 0 && why.waiting.requeued > 0, 'I/O waits');
@@ -115,12 +119,15 @@ export class Play {
   readonly stage: Stage;
   readonly #load: Load;
   readonly #pace: number;
+  readonly #steps: readonly Step[];
   readonly #began = performance.now();
   #step = 0;
   #failed: Error | undefined = undefined;
 
-  private constructor(stage: Stage, pace: number) {
+  /** `pace`: how long each step is looked at, 1: as long as it says. The stage is the play's from now on. */
+  constructor(stage: Stage, pace: number) {
     this.stage = stage;
+    this.#steps = steps(stage.window);
     this.#pace = pace;
     this.#load = new Load(stage.disk, nodeCrypto(), {
       kind: 'randrw',
@@ -134,9 +141,9 @@ export class Play {
     });
   }
 
-  /** `pace`: how long each step is looked at, 1: as long as it says. */
+  /** With our own target. */
   static async open(pace: number): Promise<Play> {
-    return new Play(await Stage.open(), pace);
+    return new Play(await OurStage.open(), pace);
   }
 
   /**
@@ -148,7 +155,7 @@ export class Play {
       this.#failed = error instanceof Error ? error : new Error(String(error));
     });
     try {
-      for (const [i, step] of STEPS.entries()) {
+      for (const [i, step] of this.#steps.entries()) {
         this.#step = i;
         const before = this.operations;
         await step.run(this);
@@ -183,12 +190,13 @@ export class Play {
   }
 
   get view(): View {
-    const { disk, lines } = this.stage;
+    const { target, disk, lines } = this.stage;
     return {
       step: this.#step + 1,
-      steps: STEPS.length,
-      title: STEPS[this.#step]!.title,
+      steps: this.#steps.length,
+      title: this.#steps[this.#step]!.title,
       seconds: (performance.now() - this.#began) / 1000,
+      target,
       disk: disk.name,
       why: this.why,
       operations: this.operations,

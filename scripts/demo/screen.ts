@@ -47,7 +47,7 @@ export function frame(view: View, rates: Rates): string[] {
   const paths = [...why.paths].sort((a, b) => place(a) - place(b));
   const timers = why.timers.filter(({ name }) => !USUAL.has(name)).slice(0, 5);
   return [
-    bold(`nvme-tcp  ${view.step}/${view.steps}  ${view.seconds.toFixed(1)} s`),
+    bold(`nvme-tcp  ${view.step}/${view.steps}  ${view.seconds.toFixed(1)} s  target: ${view.target}`),
     bold(view.title),
     '',
     `${bold(view.disk)}  ${why.verdict}`,

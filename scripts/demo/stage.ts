@@ -1,114 +1,56 @@
 /** What the demonstration plays with: a target with two ports, a line to each, and a host that uses both. */
-import { createHost, type NvmeDisk, type NvmeHost } from '../../src/api/index.ts';
-import { type TargetParts, assemble, withExports } from '../../src/api/target-parts.ts';
+import type { NvmeDisk, NvmeHost } from '../../src/api/index.ts';
 import type { AnaStateName } from '../../src/config/document.ts';
-import { type Edit, addPort, addSubsystem, removePort, setAna } from '../../src/config/edit.ts';
-import { Line } from './line.ts';
+import type { Line } from './line.ts';
 
-const NQN = 'nqn.2024-01.org.example:demo';
-const ID = '5b7a2f0e-6a0e-4d52-9a55-0d5b1f4f7c11';
-const PORTS = [1, 2] as const;
+export const PORTS = [1, 2] as const;
 export type PortId = (typeof PORTS)[number];
 /** ANA group of the disk. */
-const GROUP = 1;
+export const GROUP = 1;
+/** Milliseconds that a target may go on with commands of an association that is lost; short, to be looked at. */
+export const QUIESCE = 1000;
 
-/** Seconds. */
-export const WINDOW = 20;
-const KEEP_ALIVE = 1;
-const QUIESCE = 1;
-
-export class Stage {
+export interface Stage {
+  /** Whose target it is. */
+  readonly target: string;
+  /** Seconds for which the host keeps the disk without a path. */
+  readonly window: number;
   readonly host: NvmeHost;
   readonly disk: NvmeDisk;
   readonly lines: readonly Line[];
-  readonly #parts: TargetParts;
-  readonly #ports: number[];
-
-  private constructor(host: NvmeHost, disk: NvmeDisk, lines: Line[], parts: TargetParts, ports: number[]) {
-    this.host = host;
-    this.disk = disk;
-    this.lines = lines;
-    this.#parts = parts;
-    this.#ports = ports;
-  }
-
-  static async open(): Promise<Stage> {
-    const parts = await assemble({ folder: undefined });
-    const subsystem = {
-      nqn: NQN,
-      serial: 'DEMO',
-      model: 'nvme-tcp demo',
-      shared: true,
-      namespaces: [],
-    };
-    await parts.control.change((document) =>
-      withExports(parts, addSubsystem(subsystem)(document), NQN, [{ memory: '16M', blockSize: 4096 }]),
-    );
-    const ports: number[] = [];
-    for (const id of PORTS) {
-      await edit(parts, port(id, 0));
-      ports.push(listening(parts, id));
-    }
-    const lines = await Promise.all(PORTS.map((_, i) => new Line(() => ports[i]!).open()));
-    const host = createHost({
-      hostnqn: `nqn.2014-08.org.nvmexpress:uuid:${ID}`,
-      hostid: ID,
-      limits: { commandQuiesceTime: QUIESCE * 1000 },
-    });
-    const disk = await connect(host, lines);
-    return new Stage(host, disk, lines, parts, ports);
-  }
-
   /** The line to the port with this id. */
-  line(id: PortId): Line {
-    return this.lines[id - 1]!;
-  }
-
-  async ana(id: PortId, state: AnaStateName): Promise<void> {
-    await edit(this.#parts, setAna(id, GROUP, state));
-  }
-
+  line(id: PortId): Line;
+  /** State of the disk's group, through this port. */
+  ana(id: PortId, state: AnaStateName): Promise<void>;
   /** Every controller of the host and every port of the target goes. The disk waits. */
-  async removeAll(): Promise<void> {
-    await Promise.all(this.host.subsystems.map((subsystem) => subsystem.disconnect()));
-    for (const id of PORTS) await edit(this.#parts, removePort(id));
-  }
-
+  removeAll(): Promise<void>;
   /** All of it comes back. Resolves with the disk that the host then has. */
-  async addAll(): Promise<NvmeDisk> {
-    for (const id of PORTS) await edit(this.#parts, port(id, this.#ports[id - 1]!));
-    return connect(this.host, this.lines);
-  }
-
-  async close(): Promise<void> {
-    await this.host.close();
-    const { target, control } = this.#parts;
-    const stopped = new Promise<void>((resolve) => target.stop(resolve));
-    await control.stop();
-    await stopped;
-    await Promise.all(this.lines.map((line) => line.close()));
-  }
+  addAll(): Promise<NvmeDisk>;
+  close(): Promise<void>;
 }
 
-const edit = (parts: TargetParts, change: Edit) =>
-  parts.control.change((document) => ({ document: change(document) }));
+/** Seconds. */
+interface Times {
+  readonly window: number;
+  readonly keepAlive: number;
+}
 
-const port = (id: PortId, number: number): Edit =>
-  addPort({ id, address: `127.0.0.1:${number}`, enabled: true, subsystems: [NQN], ana: [], referrals: [] });
-
-const listening = ({ target }: TargetParts, id: PortId): number =>
-  target.ports.find((each) => each.id === id)?.address.port ?? 0;
-
-async function connect(host: NvmeHost, lines: readonly Line[]): Promise<NvmeDisk> {
-  const ways = lines.map((line) => ({ traddr: '127.0.0.1', trsvcid: line.port }));
+/** Connects the subsystem over every line. Resolves with its disk. */
+export async function connectOver(
+  host: NvmeHost,
+  lines: readonly Line[],
+  subnqn: string,
+  { window, keepAlive }: Times,
+): Promise<NvmeDisk> {
+  const [first, ...ways] = lines.map((line) => ({ traddr: '127.0.0.1', trsvcid: line.port }));
   const subsystem = await host.connect({
-    ...ways[0]!,
-    ways: ways.slice(1),
-    subnqn: NQN,
+    ...first!,
+    ways,
+    subnqn,
     nr_io_queues: 2,
     iopolicy: 'round-robin',
-    delayed_removal_secs: WINDOW,
-    keep_alive_tmo: KEEP_ALIVE,
+    delayed_removal_secs: window,
+    keep_alive_tmo: keepAlive,
     reconnect_delay: 1,
   });
   return subsystem.head(1);

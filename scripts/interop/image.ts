@@ -4,6 +4,7 @@
  */
 import {
   existsSync,
+  mkdirSync,
   readFileSync,
   readdirSync,
   realpathSync,
@@ -13,6 +14,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { createHash } from 'node:crypto';
+import { homedir } from 'node:os';
 import { basename, join } from 'node:path';
 import { Release } from './apt.ts';
 import { Archive } from './cpio.ts';
@@ -37,6 +39,15 @@ export interface Image {
   readonly initramfs: string;
   /** Versions of kernel and programs, as the packages' names have them. */
   readonly versions: string;
+}
+
+/** Where images are kept, and what is left of failures; made if it is not there. */
+export function cacheFolder(): string {
+  const base = process.env['XDG_CACHE_HOME'];
+  const folder = base === undefined || base === '' ? join(homedir(), '.cache') : base;
+  const cache = join(folder, 'nvmetcp', 'interop');
+  mkdirSync(cache, { recursive: true });
+  return cache;
 }
 
 /** The image of a kernel, from the cache unless `rebuild`. */

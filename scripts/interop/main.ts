@@ -1,9 +1,8 @@
 /** `npm run interop`: this package against real Linux kernels. */
-import { mkdirSync, readdirSync } from 'node:fs';
-import { homedir } from 'node:os';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { imageOf } from './image.ts';
+import { cacheFolder, imageOf } from './image.ts';
 import { findMutations } from './mutations.ts';
 import { FROM_NBD, type LocalScenario, runLocal } from './local.ts';
 import { type Options, USAGE, UsageError, parseOptions } from './options.ts';
@@ -17,11 +16,6 @@ import { LabError, run, say } from './tool.ts';
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 
 const CI = ['1', 'true'].includes(process.env['CI'] ?? '');
-
-function cacheFolder(): string {
-  const base = process.env['XDG_CACHE_HOME'];
-  return join(base === undefined || base === '' ? join(homedir(), '.cache') : base, 'nvmetcp', 'interop');
-}
 
 function chosen({ only, full }: Options): Scenario[] {
   const known = [...SCENARIOS, ...LOCAL_SCENARIOS];
@@ -95,7 +89,6 @@ async function main(): Promise<number> {
   // Nothing is skipped silently there: what is missing is installed, or this fails.
   preparePackages(options.install || CI);
   const cache = cacheFolder();
-  mkdirSync(cache, { recursive: true });
   say(run('qemu-system-x86_64', ['--version']).split('\n')[0] ?? '');
   const images = options.kernels.map((kernel) => ({
     kernel,

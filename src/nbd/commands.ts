@@ -17,7 +17,7 @@ export interface Command {
   readonly holds?: (request: Request) => number;
   /** What is wrong with it, beyond what `check` below says of all: `request.fail`. */
   readonly check?: (request: Request) => void;
-  /** Not called for a length of 0. Ends in `connection.answer(request)`. */
+  /** Not called for a length of 0. Ends in `connection.requests.answer(request)`. */
   readonly run: (request: Request) => void;
 }
 
@@ -142,7 +142,7 @@ function blockStatus(request: Request): void {
       statusReply(connection.sender, request, CHUNK_DONE, joined(extents, length, most));
       request.answered = true;
     }
-    connection.answer(request);
+    connection.requests.answer(request);
   };
   request.cancels.push(connection.device.status(offset, length, done));
 }

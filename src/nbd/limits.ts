@@ -1,6 +1,6 @@
 /**
  * Every limit of the NBD server, with its default. Milliseconds, bytes and counts; all of them may be configured.
- * The most memory that clients can tie up is `connections` × (3 × `bytesInFlight` + one chunk of the socket): what is
+ * The most memory that clients can tie up is `connections` × (3 × `bytesInFlight` + `optionReplyBytes` + one chunk of the socket): what is
  * under way, with read buffers that are rounded up to a power of two, and what waits. `spareBytes` are kept besides.
  */
 export interface NbdLimits {
@@ -14,6 +14,11 @@ export interface NbdLimits {
   readonly optionBytes: number;
   /** Options of one connection. */
   readonly options: number;
+  /**
+   * Answers to options that a client has not taken; while there are more, none is read. The answer to one LIST is as long
+   * as the names of all exports.
+   */
+  readonly optionReplyBytes: number;
   /** Data of one request, as told to clients. What most of them assume when they are not told. */
   readonly maxPayload: number;
   /** Requests of one connection that are carried out at a time. */
@@ -39,6 +44,7 @@ export const DEFAULT_NBD_LIMITS: NbdLimits = {
   closeTimeout: 5_000,
   optionBytes: 65_536,
   options: 1000,
+  optionReplyBytes: 65_536,
   maxPayload: 32 * 1024 * 1024,
   requests: 128,
   waitingRequests: 1024,

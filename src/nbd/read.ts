@@ -75,7 +75,7 @@ export class Read {
         sender.notify(piece);
       }
     }
-    if (request.running === 0) request.connection.answer(request);
+    if (request.running === 0) request.connection.requests.answer(request);
   }
 }
 

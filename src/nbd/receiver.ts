@@ -35,6 +35,8 @@ export class Receiver {
   phase: Phase = 'flags';
   /** Set by a handler that wants nothing more: the rest is dropped. */
   stopped = false;
+  /** Set by a handler that wants nothing more for now. */
+  held = false;
   readonly #scratch = new Uint8Array(RequestHeader.size);
   readonly #header = viewOf(this.#scratch);
   #have = 0;
@@ -54,14 +56,19 @@ export class Receiver {
     return this.#have > 0 || this.#option !== undefined || this.#data > 0;
   }
 
-  /** Takes what arrived, split anywhere. Throws NbdFault; nothing may be pushed after that. */
-  push(chunk: Uint8Array): void {
+  /**
+   * Takes what arrived, split anywhere. Gives how much of it was taken: less than all only when it is `held`, or stopped.
+   * Throws NbdFault; nothing may be pushed after that.
+   */
+  push(chunk: Uint8Array): number {
     const { length } = chunk;
-    for (let at = 0; at < length && !this.stopped;) {
+    let at = 0;
+    while (at < length && !this.stopped && !this.held) {
       if (this.#data > 0) at = this.#takeData(chunk, at);
       else if (this.#option !== undefined) at = this.#takeOption(chunk, at, this.#option);
       else at = this.#takeHeader(chunk, at);
     }
+    return at;
   }
 
   #takeData(chunk: Uint8Array, at: number): number {

@@ -69,7 +69,7 @@ export class Request implements Sent {
   /** What `done` of the request's only operation is: one function for all of them. */
   readonly operationDone = (problem: Problem | undefined): void => {
     this.problem ??= problem;
-    this.connection.answer(this);
+    this.connection.requests.answer(this);
   };
 
   /** The client is gone: nobody wants the answer. */
@@ -79,6 +79,6 @@ export class Request implements Sent {
 
   /** The socket has taken the answer. */
   sent(): void {
-    this.connection.sent(this);
+    this.connection.requests.sent(this);
   }
 }

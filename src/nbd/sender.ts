@@ -2,6 +2,9 @@
  * Replies → one write per event-loop turn. Headers are built in a slab and neighbours leave as one part; payload is
  * handed over as it is, never copied. Whoever handles an event sets `hold` and calls `flush` at its end; what is
  * appended outside an event leaves at the end of the turn.
+ *
+ * The PDU sender gathers in the same way, and stays apart: framing and digests are part of how it cuts, on its hottest
+ * path, and this package knows nothing of PDUs.
  */
 import type { Clock, Transport } from '../runtime/ports.ts';
 
@@ -29,10 +32,17 @@ export class Sender {
   #dead = false;
   /** Writes that the transport has not taken. */
   #writes = 0;
+  /** Bytes that were appended in this turn. */
+  #bytes = 0;
+  /** Bytes that the client has not taken: appended in this turn, or in the transport. */
+  pending = 0;
+  readonly #drained: () => void;
 
-  constructor(clock: Clock, transport: Transport) {
+  /** `drained`: the transport has taken a write. */
+  constructor(clock: Clock, transport: Transport, drained: () => void) {
     this.#clock = clock;
     this.#transport = transport;
+    this.#drained = drained;
   }
 
   /** Nothing is on its way. */
@@ -53,6 +63,7 @@ export class Sender {
     }
     const at = this.#end;
     this.#end += size;
+    this.#count(size);
     this.#schedule();
     return at;
   }
@@ -62,6 +73,7 @@ export class Sender {
     if (part.length === 0) return;
     this.#cut();
     this.#parts.push(part);
+    this.#count(part.length);
     this.#schedule();
   }
 
@@ -78,10 +90,14 @@ export class Sender {
     if (parts.length === 0 && sent.length === 0) return;
     this.#parts = [];
     this.#sent = [];
+    const bytes = this.#bytes;
+    this.#bytes = 0;
     this.#writes++;
     const taken = (): void => {
       this.#writes--;
+      this.pending -= bytes;
       for (const who of sent) who.sent();
+      this.#drained();
     };
     if (this.#dead || parts.length === 0) taken();
     else this.#transport.write(parts, taken);
@@ -91,6 +107,11 @@ export class Sender {
   abandon(): void {
     this.#dead = true;
     this.flush();
+  }
+
+  #count(bytes: number): void {
+    this.#bytes += bytes;
+    this.pending += bytes;
   }
 
   /** The headers since the last cut become one part. */

@@ -3,7 +3,7 @@ import t from 'tap';
 import { concat } from '../../src/layout/bytes.ts';
 import { ByteDevice } from '../../src/nbd/byte-device.ts';
 import { NbdFault } from '../../src/nbd/fault.ts';
-import { CommandType as Type, Magic, OptionHeader, RequestHeader } from '../../src/nbd/protocol.ts';
+import { CommandType as Type, Magic, Option, OptionHeader, RequestHeader } from '../../src/nbd/protocol.ts';
 import { Receiver } from '../../src/nbd/receiver.ts';
 import { memoryEnv } from '../../src/runtime/memory/env.ts';
 import { NbdDisk, NbdWorld, counted, u16, u32 } from '../doubles/nbd-world.ts';
@@ -110,6 +110,41 @@ t.test('buffers are used again, and what is kept of them has a limit', (t) => {
   t.equal(world.server.buffers.spareBytes, 16 * KiB);
   client.transport.close();
   t.strictSame(world.leftovers(), []);
+  t.end();
+});
+
+/** A client that pipelines LIST, 40 times, and does not read what it is told. */
+function flood(limits: { optionReplyBytes?: number } = {}) {
+  const world = new NbdWorld(limits, { capacity: 8192 });
+  for (let i = 0; i < 100; i++) world.server.add(`export-${i}`.padEnd(200, 'x'), '', world.disk);
+  const client = world.connect();
+  client.greet();
+  const before = client.received;
+  client.transport.pause();
+  const list = OptionHeader.bytes({ magic: Magic.option, option: Option.List });
+  client.transport.write([concat(Array.from({ length: 40 }, () => list))], () => undefined);
+  world.settle();
+  const [connection] = world.server.connections;
+  const one = 4 + 20 + 4 + 20 + 100 * (4 + 20 + 200);
+  return { world, client, connection: connection!, one, all: (): number => client.received - before };
+}
+
+t.test('a client that does not read the answers to its options is not read from', (t) => {
+  const { world, client, connection, one, all } = flood({ optionReplyBytes: 4 * KiB });
+  t.ok(connection.sender.pending <= one + 4 * KiB, `${connection.sender.pending} bytes are kept for it`);
+  client.transport.resume();
+  world.settle();
+  t.equal(all(), 40 * one, 'whoever reads again gets every answer');
+  client.transport.close();
+  t.strictSame(world.leftovers(), []);
+  t.end();
+});
+
+t.test('a client that never reads the answers to its options is disconnected in time', (t) => {
+  const { world, client } = flood();
+  world.env.clock.advance(30_000 + 5_000);
+  t.strictSame(world.leftovers(), []);
+  t.ok(client.received < 8192 * 2);
   t.end();
 });
 

@@ -37,11 +37,13 @@ t.test('an I/O that fails ends it', async (t) => {
 });
 
 t.test('options: help has an example, and what is wrong is said', async (t) => {
-  t.match(String((await run(DEMO, ['--help'])).stdout), /Example: npm run demo/);
+  t.match(String((await run(DEMO, ['--help'])).stdout), /Examples: npm run demo/);
   t.match(await run(DEMO, ['--pace', 'x']), {
     code: 2,
     stderr: /--pace x is not a number; --help says more/,
   });
+  t.match(await run(DEMO, ['--linux', '2.6']), { code: 2, stderr: /--linux 2\.6: there are 6\.12 and / });
+  t.match(await run(DEMO, ['6.12']), { code: 2, stderr: /"6\.12" is not understood/ });
   t.match(await run(DEMO, ['--nonsense']), { code: 2, stderr: /nonsense/ });
 });
 
