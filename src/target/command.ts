@@ -168,7 +168,8 @@ export class Command implements OperationOwner, Sent {
     const first = parts.at(-1);
     if (this.chunk !== this.queue.chunk || this.#slices > 1 || first === undefined || first.length > GATHER)
       return;
-    parts[parts.length - 1] = first.slice();
+    // Not `slice`: of a `Buffer`, which chunks are, it gives another view of the same memory.
+    parts[parts.length - 1] = new Uint8Array(first);
     this.queue.letGo(this);
   }
 
