@@ -113,6 +113,10 @@ export class Association implements ConnectionOwner {
   get over(): boolean {
     return this.state.is('over');
   }
+  /** One of its connections ended by a protocol fault, of either side. */
+  get protocolFault(): boolean {
+    return this.connections.some(({ protocolFault }) => protocolFault);
+  }
   /** Whether a command went out and was answered on any queue since the last call. */
   traffic(): boolean {
     let traffic = false;

@@ -81,6 +81,8 @@ export class Connection implements PduHandler, TransportEvents {
 
   /** Commands went by it. */
   wasReady = false;
+  /** One side said what the other does not understand. A header digest that is wrong is the network's fault. */
+  protocolFault = false;
   /** The controller closed it before we did. */
   finSeen = false;
 
@@ -270,6 +272,7 @@ export class Connection implements PduHandler, TransportEvents {
     const fes = C2HTermReq.fes.get(header, 0);
     const fei = C2HTermReq.fei.get(header, 0);
     this.#log('warn', 'controller terminated the connection', { fes: fesName(fes), fei });
+    this.protocolFault = fes !== Fes.HeaderDigestError;
     this.#leave(
       'terminated by the controller',
       failure(
@@ -285,6 +288,7 @@ export class Connection implements PduHandler, TransportEvents {
   #fault(fault: ProtocolFault): void {
     if (!this.#listening) return;
     this.#log('warn', 'protocol fault', { why: fault.message, fei: fault.fei });
+    this.protocolFault = fault.fes !== Fes.HeaderDigestError;
     const why = failure('EPROTO', `${this.#address()}: ${fault.message}`);
     if (fault.silent) {
       this.#leave('protocol fault', why);

@@ -6,6 +6,7 @@
  *      | 0                             |                                     | complete   |
  *      | 370h: it never left           |                                     | failover   |
  *      | 371h: it may have left        | repeating changes its result        | unknown    |
+ *      | 371h, and a protocol fault    | was repeated often enough           | unknown    |
  *      | 371h                          | changes nothing                     | failover   |
  *      | 371h                          | changes something, `immediate`      | failover   |
  *      | 371h                          | …, `safe`, provable                 | hold       |
@@ -16,7 +17,8 @@
  *      | anything else                 |                                     | retry      |
  *
  * `failover`: choose a path again, at once; the one that refused rests a moment. `hold`: the same, but only when the
- * old association is known dead on the target (GHOST.2). `retry`: choose a path again after the delay that the
+ * old association is known dead on the target (GHOST.2). A controller that answers a command with what is no NVMe/TCP
+ * would do so for ever: losses by a protocol fault are counted as repeats. `retry`: choose a path again after the delay that the
  * controller asked for. `complete`: tell the user. `unknown`: tell the user that nobody knows.
  */
 import { isDnr, isPathError, retryDelayIndex, Status, statusCode } from '../nvme/status.ts';
@@ -34,8 +36,10 @@ export interface Ended {
   readonly changes: boolean;
   /** Carried out twice it ends as it does once. Compare, fused commands and reservations do not. */
   readonly repeatable: boolean;
-  /** How often it was repeated because of its status. */
+  /** How often it was repeated because of its status, or of a protocol fault. */
   readonly retries: number;
+  /** Its association ended by a protocol fault, which may be the answer to this command. */
+  readonly faulted: boolean;
   /** The death of its association will be known some time. */
   readonly provable: boolean;
 }
@@ -45,7 +49,7 @@ export function verdict(ended: Ended, writeFailover: WriteFailover, maxRetries: 
   if (status === 0) return 'complete';
   if (status === Status.HostPathError) return 'failover';
   if (status === Status.AbortedByHost) {
-    if (!ended.repeatable) return 'unknown';
+    if (!ended.repeatable || (ended.faulted && ended.retries >= maxRetries)) return 'unknown';
     if (!ended.changes || writeFailover === 'immediate') return 'failover';
     return ended.provable ? 'hold' : 'unknown';
   }

@@ -200,6 +200,7 @@ export class Traffic {
         changes: io.changes,
         repeatable: io.repeatable,
         retries,
+        faulted: lost && association.protocolFault,
         provable,
       },
       writeFailover,
@@ -209,7 +210,7 @@ export class Traffic {
       io,
       start,
       count,
-      retries: then === 'retry' ? retries + 1 : retries,
+      retries: then === 'retry' || (lost && association.protocolFault) ? retries + 1 : retries,
       lostOn: lost && (io.changes || !io.repeatable) ? association : undefined,
       timer: undefined,
     };
@@ -218,7 +219,7 @@ export class Traffic {
         io.failed(status);
         return;
       case 'unknown':
-        io.unknown = true;
+        io.unknown = io.changes || !io.repeatable;
         io.failed(status);
         return;
       case 'failover':

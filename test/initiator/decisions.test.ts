@@ -122,7 +122,13 @@ t.test('select: an optimized path comes before a preferred one that is not', (t)
 
 // ---- what becomes of a command
 
-const WRITE: Omit<Ended, 'status'> = { changes: true, repeatable: true, retries: 0, provable: true };
+const WRITE: Omit<Ended, 'status'> = {
+  changes: true,
+  repeatable: true,
+  retries: 0,
+  faulted: false,
+  provable: true,
+};
 const READ = { ...WRITE, changes: false };
 const COMPARE = { ...READ, repeatable: false };
 const RESERVE = { ...WRITE, repeatable: false };
@@ -154,6 +160,14 @@ const verdicts: [string, Ended, 'safe' | 'immediate', ReturnType<typeof verdict>
     'safe',
     'unknown',
   ],
+  ['a read, after a protocol fault', { ...READ, status: AbortedByHost, faulted: true }, 'safe', 'failover'],
+  [
+    'a read, after one protocol fault too many',
+    { ...READ, status: AbortedByHost, faulted: true, retries: 5 },
+    'safe',
+    'unknown',
+  ],
+  ['a read, lost often', { ...READ, status: AbortedByHost, retries: 5 }, 'safe', 'failover'],
   ['DNR', { ...WRITE, status: Status.WriteFault | DNR }, 'safe', 'complete'],
   ['a path status with DNR', { ...WRITE, status: Status.InternalPathError | DNR }, 'safe', 'complete'],
   ['a path status', { ...WRITE, status: Status.InternalPathError, retries: 99 }, 'safe', 'failover'],

@@ -1,6 +1,7 @@
 /** A controller that behaves for a while and then sends what a seed makes up. */
 import t from 'tap';
 import { SeededRandom } from '../../src/runtime/memory/random.ts';
+import { Status } from '../../src/nvme/status.ts';
 import { viewOf } from '../../src/layout/struct.ts';
 import { PDUS, PduType } from '../../src/pdu/pdus.ts';
 import { HostWorld, type Outcome } from '../doubles/host-world.ts';
@@ -72,6 +73,29 @@ t.test('whatever a controller sends, every I/O ends once, in time, and nothing i
     if (touched >= 0) t.fail(`seed ${seed}: byte ${touched} outside the buffer was written`);
   }
   t.pass(`${SEEDS} seeds`);
+  t.end();
+});
+
+t.test('a command that is answered by a protocol fault each time is not repeated for ever', (t) => {
+  const world = new HostWorld({ retries: 3 });
+  const { head } = world.up({ recovery: { reconnectDelay: 1000, ctrlLossTmo: Infinity } });
+  world.fake.script = ({ on, cid, name }) => {
+    if (name !== 'Read') return false;
+    on.data(cid, new Uint8Array(1024));
+    on.respond(cid);
+    return true;
+  };
+  const read = world.read(head, 0, 1);
+  world.advance(30_000);
+  t.strictSame([read.status, read.calls, read.io.unknown], [Status.AbortedByHost, 1, false]);
+  t.equal(world.fake.log.filter((line) => line === 'q1 Read').length, 4, 'once, and three times more');
+  world.fake.script = () => false;
+  const next = world.read(head, 0, 1);
+  world.advance(30_000);
+  t.equal(next.status, 0, 'and the path is good for others');
+  head.paths[0]!.controller.disconnect('disconnected', () => undefined);
+  world.advance(10_000);
+  t.strictSame(world.leftovers(), []);
   t.end();
 });
 
