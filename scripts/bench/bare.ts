@@ -4,7 +4,7 @@
  * announce much data are answered with 24, as an R2T would, then 24 and the data with 24.
  *
  * Data comes from memory, or from the same file as the target's, read and written in the way that is fastest in plain
- * Node, `fs.readSync` and `fs.writeSync`, or mapped.
+ * Node, `fs.readSync` and `fs.writeSync`, or mapped; or from as much memory as the target has, not always the same.
  */
 import * as fs from 'node:fs';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
@@ -32,6 +32,12 @@ interface Source {
 
 const zeroes = Buffer.alloc(LONGEST, 1);
 const memory: Source = { read: (_at, length) => zeroes.subarray(0, length), write: () => undefined };
+
+/** As much memory as the target's: what is asked for is in no cache. */
+function wide(): Source {
+  const bytes = Buffer.alloc(SIZE, 1);
+  return { ...memory, read: (at, length) => bytes.subarray(at, at + length) };
+}
 
 function file(path: string): Source {
   const fd = fs.openSync(path, 'r+');
@@ -154,7 +160,7 @@ function serve(source: Source): Promise<number> {
 }
 
 async function main(input: BareInput): Promise<void> {
-  const ports: Record<string, number> = { memory: await serve(memory) };
+  const ports: Record<string, number> = { memory: await serve(memory), 'memory mapped': await serve(wide()) };
   for (const [store, path] of Object.entries(input.files)) {
     ports[`${store} file`] = await serve(file(path));
     const map = mapped(path);

@@ -3,7 +3,7 @@
  * their ratios are what counts, for machines are noisy.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -13,6 +13,7 @@ import { type Measured, type Summary, ratio, summary } from './numbers.ts';
 import { plot } from './plot.ts';
 import { type HostSubject, Servers, type Subject, type Timing } from './subjects.ts';
 import { type ScaleCase, type ScaleResult, type ScaleTiming, measureScale, scaleCases } from './scale.ts';
+import { askedTable, filled } from './asked.ts';
 import { table } from './table.ts';
 import { KINDS, SIZE, STORES, plan, workName, type Kind, type Row, type Store, type Work } from './work.ts';
 
@@ -22,12 +23,14 @@ const HELP = `npm run bench -- [options]
   --what LIST      target,host,fairness,scale (all)
   --stores LIST    ${STORES.join(',')} (all)
   --kinds LIST     ${KINDS.join(',')} (all)
-  --depths LIST    commands under way on a queue (1,32,128)
+  --depths LIST    commands under way on a queue (1,32,128; 16 for sequential reads)
   --queues LIST    (1,2,4,8)
   --digests LIST   off,on (both)
   --cross          every combination, not only one thing varied at a time
   --folder PATH    where the disk's file goes (the system's temporary folder)
-  --out FOLDER     also write results.json, results.md and results.svg there
+  --out FOLDER     also write results.md, results.svg and results-NODE.json there, of this version of Node
+  --page FILE      with --out: put what is there, of all versions of Node, between the marks of this page
+  --what none      with both: measure nothing
   --json           JSON instead of the table
   --cpu-prof DIR   a profile of the target's process goes there
   --smoke          a few seconds; fails when anything does not work`;
@@ -83,6 +86,7 @@ interface Options {
   readonly folder: string;
   readonly profile: string | undefined;
   readonly out: string | undefined;
+  readonly page: string | undefined;
   readonly json: boolean;
   readonly what: readonly What[];
   readonly smoke: boolean;
@@ -114,6 +118,7 @@ function options(): Options | undefined {
       cross: { type: 'boolean', default: false },
       folder: { type: 'string', default: tmpdir() },
       out: { type: 'string' },
+      page: { type: 'string' },
       json: { type: 'boolean', default: false },
       'cpu-prof': { type: 'string' },
       smoke: { type: 'boolean', default: false },
@@ -126,7 +131,7 @@ function options(): Options | undefined {
   const rows = plan({
     stores,
     kinds: listOf<Kind>(values.kinds ?? (smoke ? 'randread,write' : undefined), KINDS),
-    depths: numbers(values.depths ?? (smoke ? '32' : '1,32,128')),
+    depths: numbers(values.depths ?? (smoke ? '32' : '1,16,32,128')),
     queues: numbers(values.queues ?? (smoke ? '1' : '1,2,4,8')),
     digests: listOf(values.digests ?? (smoke ? 'off' : undefined), ['off', 'on']).map(
       (word) => word === 'on',
@@ -142,8 +147,9 @@ function options(): Options | undefined {
     folder: values.folder,
     profile: values['cpu-prof'],
     out: values.out,
+    page: values.page,
     json: values.json,
-    what: listOf<What>(values.what, WHAT),
+    what: values.what === 'none' ? [] : listOf<What>(values.what, WHAT),
     smoke,
   };
 }
@@ -227,6 +233,21 @@ function fileSystemOf(path: string): string {
   }
 }
 
+function write(folder: string, report: Report): void {
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, `results-${report.node}.json`), JSON.stringify(report, undefined, 1));
+  writeFileSync(join(folder, 'results.md'), `${askedTable([report])}\n\n${table(report)}\n`);
+  writeFileSync(join(folder, 'results.svg'), plot(report));
+}
+
+/** Of every version of Node that has measured into this folder, in their order. */
+function fill(page: string, folder: string): void {
+  const files = readdirSync(folder).filter((name) => /^results-v.*\.json$/.test(name));
+  const reports = files.map((name) => JSON.parse(readFileSync(join(folder, name), 'utf8')) as Report);
+  reports.sort((a, b) => a.node.localeCompare(b.node, 'en', { numeric: true }));
+  writeFileSync(page, filled(readFileSync(page, 'utf8'), reports));
+}
+
 async function run({
   rows,
   timing,
@@ -284,11 +305,7 @@ async function run({
       scale,
     };
     console.log(json ? JSON.stringify(report, undefined, 1) : table(report));
-    if (out === undefined) return;
-    mkdirSync(out, { recursive: true });
-    writeFileSync(join(out, 'results.json'), JSON.stringify(report, undefined, 1));
-    writeFileSync(join(out, 'results.md'), `${table(report)}\n`);
-    writeFileSync(join(out, 'results.svg'), plot(report));
+    if (out !== undefined) write(out, report);
   } finally {
     servers?.stop();
     for (const path of Object.values(folders)) rmSync(path, { recursive: true, force: true });
@@ -298,5 +315,8 @@ async function run({
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const chosen = options();
   if (chosen === undefined) console.log(HELP);
-  else await run(chosen);
+  else {
+    if (chosen.what.length > 0) await run(chosen);
+    if (chosen.page !== undefined && chosen.out !== undefined) fill(chosen.page, chosen.out);
+  }
 }

@@ -31,6 +31,8 @@ export const SIZE = 256 * 2 ** 20;
 export const READS_OF_100 = 70;
 
 const KIB = 1024;
+/** At which large sequential reads are asked for as well. */
+const SEQUENTIAL_DEPTH = 16;
 /** Above this, write data goes by R2T instead of inside the capsule. */
 export const IN_CAPSULE = 16 * KIB;
 
@@ -72,6 +74,8 @@ export function plan(options: PlanOptions): Row[] {
             const isBase = varied === 0 || (queues.length === 1 && digests.length === 1);
             const isVariation =
               varied === 1 && depth === 32 && bytesOf(kind) === 4 * KIB && kind !== 'randrw';
+            // Of several depths this one is for what is asked for at it.
+            if (depth === SEQUENTIAL_DEPTH && depths.length > 1 && kind !== 'read' && !cross) continue;
             if (cross || isBase || isVariation)
               rows.push({
                 store,

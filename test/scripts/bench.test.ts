@@ -1,6 +1,7 @@
 /** The bench's arithmetic: what is run, what many measurements say together, how it is shown. */
 import t from 'tap';
 import type { Report } from '../../scripts/bench/main.ts';
+import { askedTable, filled } from '../../scripts/bench/asked.ts';
 import { Latencies, type Measured, median, ratio, summary } from '../../scripts/bench/numbers.ts';
 import { plot } from '../../scripts/bench/plot.ts';
 import { table } from '../../scripts/bench/table.ts';
@@ -70,7 +71,19 @@ t.test('the plan varies one thing at a time unless everything is asked for', (t)
   t.end();
 });
 
-t.test('a report is a table and a chart', (t) => {
+t.test('of several depths, 16 is for large sequential reads', (t) => {
+  const options = { stores: STORES, kinds: KINDS, queues: [1], digests: [false], cross: false };
+  const rows = plan({ ...options, depths: [1, 16] });
+  t.same(
+    rows.filter(({ work }) => work.depth === 16).map(({ store, work }) => `${store} ${work.kind}`),
+    STORES.map((store) => `${store} read`),
+  );
+  t.equal(plan({ ...options, depths: [16] }).length, 3 * 5);
+  t.end();
+});
+
+/** The target does `ratio` of the socket. */
+function reportOf(node: string, ratio: number): Report {
   const row = plan({
     stores: ['memory'],
     kinds: ['randread'],
@@ -79,9 +92,10 @@ t.test('a report is a table and a chart', (t) => {
     digests: [false],
     cross: false,
   })[0]!;
-  const subjects = { target: summary([measured(600, 2)]), socket: summary([measured(1000, 1)]) };
-  const report: Report = {
-    node: 'v20',
+  const subjects = { target: summary([measured(1000 * ratio, 2)]), socket: summary([measured(1000, 1)]) };
+  const digested = { ...row.work, digests: true };
+  return {
+    node,
     kernel: '6',
     processor: 'a <fast> one',
     processors: 2,
@@ -91,10 +105,49 @@ t.test('a report is a table and a chart', (t) => {
     seconds: 1,
     host: [],
     fairness: [],
-    scale: [],
-    results: [{ row, name: `memory: ${workName(row.work)}`, subjects, ratios: { socket: 0.6 } }],
+    scale: [
+      { name: 'many', few: { rate: 1, cpu: 1, p50: 1 }, many: { rate: 1, cpu: 1, p50: 1 }, ratio: 1.2 },
+    ],
+    results: [
+      { row, name: `memory: ${workName(row.work)}`, subjects, ratios: { socket: ratio } },
+      {
+        row: { ...row, work: digested },
+        name: `memory: ${workName(digested)}`,
+        subjects: { target: summary([measured(300, 2)]) },
+        ratios: {},
+      },
+    ],
   };
+}
+
+t.test('a report is a table and a chart', (t) => {
+  const report = reportOf('v20', 0.6);
   t.match(table(report), /memory: 4 KiB random read, depth 32 +\| +600 .*\| +1,000 \| +0\.60 /);
   t.match(plot(report), /<rect [^>]*width="249\.6"/);
+  t.end();
+});
+
+t.test('what is asked for is shown beside what each Node reached; what was missed is bold', (t) => {
+  const shown = askedTable([reportOf('v20', 0.6), reportOf('v24', 0.594)]);
+  t.match(shown, '| work | to | asked | Node v20 | Node v24 |');
+  t.match(shown, '| target, memory: 4 KiB random read, depth 32 | socket | ≥ 0.60 | 0.60 | **0.59** |');
+  t.match(
+    shown,
+    '| target, memory: 4 KiB random read, depth 32, digests | digests off | ≥ 0.50 | 0.50 | 0.51 |',
+  );
+  t.match(shown, '| many | CPU with one | ≤ 1.10 | **1.20** | **1.20** |');
+  t.match(shown, /host, submit\/done: 4 KiB random read, depth 128 .* – \| – \|/);
+  t.end();
+});
+
+t.test('a page gets the sections between its marks, again and again', (t) => {
+  const page = 'before\n<!-- results -->\nstale\n<!-- end of results -->\nafter\n';
+  const once = filled(page, [reportOf('v20', 0.6)]);
+  t.match(once, /^before\n<!-- results -->\n\n## Ratios/);
+  t.match(once, /<!-- end of results -->\nafter\n$/);
+  t.notMatch(once, 'stale');
+  t.match(once, '### Node v20\n');
+  t.equal(filled(once, [reportOf('v20', 0.6)]), once);
+  t.throws(() => filled('nothing', []), /no <!-- results -->/);
   t.end();
 });

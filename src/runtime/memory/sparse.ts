@@ -1,21 +1,27 @@
 import { assert } from '../assert.ts';
 
 const CHUNK = 256 * 1024;
+/** Where there are many reads: each buffer that a socket is given slices of costs it cache misses of its own. */
+export const LARGE_CHUNK = 2 * 1024 * 1024;
 /** What is not there reads as this; written by nobody. */
-const HOLE = new Uint8Array(CHUNK);
+const HOLE = new Uint8Array(LARGE_CHUNK);
 
 /** Bytes of any length, up to 2^53, that cost nothing where nothing was written. */
 export class SparseBytes {
   size: number;
+  readonly #chunk: number;
   readonly #chunks = new Map<number, Uint8Array>();
 
-  constructor(size: number) {
+  /** `chunk`: bytes that are taken, and given up, together; at most 2 MiB. */
+  constructor(size: number, chunk = CHUNK) {
+    assert(chunk <= LARGE_CHUNK, 'a hole is as long as a chunk');
     this.size = size;
+    this.#chunk = chunk;
   }
 
   /** Bytes of memory that are taken. */
   get allocated(): number {
-    return this.#chunks.size * CHUNK;
+    return this.#chunks.size * this.#chunk;
   }
 
   /** Fills `into`, as far as there are bytes; says how many. */
@@ -23,7 +29,7 @@ export class SparseBytes {
     const length = Math.max(0, Math.min(into.length, this.size - offset));
     this.#walk(offset, length, (index, from, to, at) => {
       const chunk = this.#chunks.get(index);
-      if (chunk) into.set(from === 0 && to === CHUNK ? chunk : chunk.subarray(from, to), at);
+      if (chunk) into.set(from === 0 && to === this.#chunk ? chunk : chunk.subarray(from, to), at);
       else into.fill(0, at, at + to - from);
     });
     return length;
@@ -43,7 +49,7 @@ export class SparseBytes {
     assert(offset + bytes.length <= this.size, 'a write stays inside');
     this.#walk(offset, bytes.length, (index, from, to, at) => {
       let chunk = this.#chunks.get(index);
-      if (!chunk) this.#chunks.set(index, (chunk = new Uint8Array(CHUNK)));
+      if (!chunk) this.#chunks.set(index, (chunk = new Uint8Array(this.#chunk)));
       chunk.set(at === 0 && to - from === bytes.length ? bytes : bytes.subarray(at, at + to - from), from);
     });
   }
@@ -51,12 +57,12 @@ export class SparseBytes {
   /** The range reads as zeroes; whole chunks in it are given up. */
   punch(offset: number, length: number): void {
     const end = offset + Math.min(length, Math.max(0, this.size - offset));
-    const first = Math.floor(offset / CHUNK);
-    const last = Math.floor((end - 1) / CHUNK);
+    const first = Math.floor(offset / this.#chunk);
+    const last = Math.floor((end - 1) / this.#chunk);
     const clear = (index: number): void => {
-      const from = Math.max(0, offset - index * CHUNK);
-      const to = Math.min(CHUNK, end - index * CHUNK);
-      if (from === 0 && to === CHUNK) this.#chunks.delete(index);
+      const from = Math.max(0, offset - index * this.#chunk);
+      const to = Math.min(this.#chunk, end - index * this.#chunk);
+      if (from === 0 && to === this.#chunk) this.#chunks.delete(index);
       else this.#chunks.get(index)?.fill(0, from, to);
     };
     // Whichever is fewer: a hole over a huge empty disk should not count its way through it.
@@ -88,9 +94,9 @@ export class SparseBytes {
     visit: (index: number, from: number, to: number, at: number) => void,
   ): void {
     for (let at = 0; at < length;) {
-      const index = Math.floor((offset + at) / CHUNK);
-      const from = offset + at - index * CHUNK;
-      const to = Math.min(CHUNK, from + length - at);
+      const index = Math.floor((offset + at) / this.#chunk);
+      const from = offset + at - index * this.#chunk;
+      const to = Math.min(this.#chunk, from + length - at);
       visit(index, from, to, at);
       at += to - from;
     }

@@ -2,6 +2,7 @@ import * as fs from 'node:fs';
 import type { Clock, FileIo, FileSystem, IoError, OpenOptions } from '../ports.ts';
 import { FileLock, NodeFile } from './file.ts';
 import { MemoryFile } from '../memory/file.ts';
+import { LARGE_CHUNK, SparseBytes } from '../memory/sparse.ts';
 import type { Syscalls } from './syscalls.ts';
 import { dirname } from 'node:path';
 import { IoFailure, ioError } from './errors.ts';
@@ -58,7 +59,8 @@ export class NodeFiles implements FileSystem {
   }
 
   memory(size: number): FileIo {
-    return new MemoryFile(this.#clock, size, { id: `memory:${++this.#memories}` });
+    const bytes = new SparseBytes(size, LARGE_CHUNK);
+    return new MemoryFile(this.#clock, bytes, { id: `memory:${++this.#memories}` });
   }
 
   async #open(path: string, options: OpenOptions): Promise<FileIo> {
