@@ -7,6 +7,7 @@ import type { HostMachine } from './host-machine.ts';
 import type { Op, OpKind } from './oracle.ts';
 import type { Plan } from './plan.ts';
 import type { SimRandom } from './random.ts';
+import { drawAction, reserve } from './reserve.ts';
 import { swap, swapQueue } from './swap.ts';
 import type { NamespaceState } from './target-machine.ts';
 import type { Wire } from './wire.ts';
@@ -14,6 +15,9 @@ import type { World } from './world.ts';
 
 /** A client that finds no disk so often gives up one I/O of its plan. */
 const PATIENCE = 20;
+
+/** Actions on the reservations of one namespace at once. */
+const ACTIONS = 4;
 
 /** What a client puts into buffers that it got back. */
 export const SCRIBBLE = 0xa5;
@@ -76,6 +80,7 @@ export class Client {
     }
     this.#left--;
     if (this.#random.oneIn(this.#plan.swapOneIn) && this.#swap(namespace, head)) return;
+    if (this.#random.oneIn(this.#plan.reserveOneIn) && this.#reserve(namespace, head)) return;
     const size = Math.min(head.blocks, namespace.oracle.blocks);
     if (this.#random.oneIn(this.#plan.copyOneIn) && this.#copy(namespace, head, size)) return;
     const kind = this.#kind();
@@ -106,12 +111,22 @@ export class Client {
     if (queue === undefined) return false;
     swap(this.world, this.name, queue, {
       namespace,
+      hostid: this.host.hostid,
       slba: this.#random.below(Math.min(2, head.blocks, namespace.oracle.blocks)),
       only: this.#random.oneIn(4),
       timeout: head.limits.ioTimeout,
       excuses: () => this.host.excuses(this.world.machineOf(namespace)),
       ended: (status) => this.#later(status === 0 ? 0 : 20_000),
     });
+    return true;
+  }
+
+  /** A few at once, as every order of them is thought through; false: there are that many. */
+  #reserve(namespace: NamespaceState, head: Head): boolean {
+    if (namespace.reservations.pending.size >= ACTIONS) return false;
+    const { world, host } = this;
+    const action = drawAction(this.#random, host.number, host.hostid, namespace.reservations.some);
+    reserve(world, this.name, host, namespace, head, action, () => this.#later(0));
     return true;
   }
 
@@ -123,7 +138,7 @@ export class Client {
   }
 
   #submit(namespace: NamespaceState, head: Head, what: Wanted): void {
-    const io = submitIo(this.world, this.name, namespace, head, what, (op, ended) => {
+    const io = submitIo(this.world, this.name, this.host, namespace, head, what, (op, ended) => {
       const excuses = this.host.excuses(this.world.machineOf(namespace));
       namespace.oracle.end(op, ended.status, this.world.clock.micros, excuses, ended.abandoned);
       this.#later(ended.status === 0 ? 0 : 20_000);
@@ -141,13 +156,14 @@ export interface Wanted {
   readonly slba: number;
   readonly blocks: number;
   readonly fua: boolean;
-  readonly from?: readonly number[];
+  readonly from?: readonly number[] | undefined;
 }
 
 /** Sends one I/O and has the oracle know of it; `ended` is called once. */
 export function submitIo(
   world: World,
   client: string,
+  host: HostMachine,
   namespace: NamespaceState,
   head: Head,
   what: Wanted,
@@ -173,6 +189,7 @@ export function submitIo(
     if (kind === 'read') world.returned.push(op);
   };
   const raw = kind === 'copy' ? copyCommand(slba, from!, fua) : undefined;
+  namespace.reservations.watch(op, host.hostid);
   const io: Io = new Io({ ioDone: done }, kind === 'copy' ? 'command' : kind, {
     command: raw?.command,
     slba,
@@ -198,7 +215,7 @@ export function submitIo(
 }
 
 /** The connections that the commands of an I/O go by, whenever they do, and whether some of it went more than once. */
-function watchWires(world: World, io: Io): { wires: Set<Wire>; repeats: () => boolean } {
+export function watchWires(world: World, io: Io): { wires: Set<Wire>; repeats: () => boolean } {
   const wires = new Set<Wire>();
   let handed = 0;
   const push = io.running.push.bind(io.running);

@@ -31,6 +31,8 @@ export interface Change {
   end: number;
   /** Not acknowledged, it cannot happen any more after this moment. */
   closes: number;
+  /** If it happened, then before this moment, whenever it was acknowledged. */
+  fenced?: number;
   /** It is on stable storage. */
   durable: boolean;
   /** It may never happen: it was not sent. */
@@ -129,8 +131,8 @@ export class BlockHistory {
   /** A read that ended at `end` saw what the copy brought; so its source held that, while it was copied. */
   #settleCopy(copy: Cluster, value: number, end: number): string | undefined {
     copy.value = value;
-    const { start, end: acknowledged, closes, name } = copy.change;
-    const wrong = copy.source!.read(value, start, Math.min(end, acknowledged, closes));
+    const { start, name } = copy.change;
+    const wrong = copy.source!.read(value, start, Math.min(end, overAt(copy.change)));
     return wrong === undefined ? undefined : `holds what ${name} read of ${copy.source!.name}: ${wrong}`;
   }
 
@@ -148,8 +150,8 @@ export class BlockHistory {
       ({ change }) => !change.never && change.end === Infinity && change.closes === Infinity,
     );
     for (const { change, value, source } of this.#clusters) {
-      const over = change.end === Infinity ? change.closes : change.end;
       if (change.never || change === this.#first) continue;
+      const over = overAt(change);
       if (durable.some((other) => other.change !== change && over < other.change.start)) continue;
       if (value !== undefined) left.add(value);
       else source!.#addValues(left, new Set());
@@ -206,12 +208,16 @@ export class BlockHistory {
   /** See above: `first` is Infinity when there is no zone yet. */
   #zone({ change, readEnd, readStart }: Cluster): { first: number; last: number } {
     if (change.repeats?.() === true) {
-      const over = change.end === Infinity ? change.closes : change.end;
+      const over = overAt(change);
       if (over !== Infinity && readStart > over) return { first: over, last: readStart };
       return { first: change.end, last: change.start };
     }
-    const read = readEnd === Infinity ? Infinity : Math.min(readEnd, change.closes);
-    return { first: Math.min(change.end, read), last: Math.max(change.start, readStart) };
+    const { fenced = Infinity } = change;
+    const read = readEnd === Infinity ? Infinity : Math.min(readEnd, change.closes, fenced);
+    return {
+      first: Math.min(change.end === Infinity ? Infinity : overAt(change), read),
+      last: Math.max(change.start, readStart),
+    };
   }
 
   #check(cluster: Cluster): string | undefined {
@@ -246,18 +252,20 @@ export class BlockHistory {
     for (const each of this.#clusters) {
       const { change } = each;
       if (change.never || change === this.#first || !mayBe(each, value)) continue;
-      if (!hidden(change.end === Infinity ? change.closes : change.end)) return undefined;
+      if (!hidden(overAt(change))) return undefined;
     }
     const what = value === 0 ? 'zeroes' : `value ${value}`;
     return `holds ${what}, but everything that may have made them was overwritten before`;
   }
 }
 
+/** When it cannot happen any more; Infinity: it still can. */
+const overAt = ({ end, closes, fenced = Infinity }: Change): number =>
+  Math.min(end === Infinity ? closes : end, fenced);
+
 /** Whether it may have left the value: of a copy, as far as one knows. */
 const mayBe = ({ change, value, source }: Cluster, wanted: number, asked?: Set<BlockHistory>): boolean =>
-  value === undefined
-    ? source!.mayHold(wanted, Math.min(change.end, change.closes), asked)
-    : value === wanted;
+  value === undefined ? source!.mayHold(wanted, overAt(change), asked) : value === wanted;
 
 /** A copy may have brought what was there already: then nobody can tell that it happened in between. */
 function maybeSame(one: Cluster, other: Cluster): boolean {

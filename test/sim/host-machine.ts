@@ -74,6 +74,13 @@ export class HostMachine {
     );
   }
 
+  get number(): number {
+    return Number(this.name.slice(1));
+  }
+  get hostid(): string {
+    return `00000000-0000-4000-8000-${String(this.number).padStart(12, '0')}`;
+  }
+
   start(): void {
     this.#look();
   }
@@ -92,13 +99,12 @@ export class HostMachine {
 
   #connect(way: Way): void {
     const { kato, headerDigest, dataDigest, recovery, heads, keepTrying } = this.options;
-    const number = this.name.slice(1).padStart(12, '0');
     const options: ControllerOptions = {
       address: { host: way.address, port: TCP_PORT },
       localHost: this.name,
       subnqn: way.nqn,
-      hostnqn: `nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-${number}`,
-      hostid: `00000000-0000-4000-8000-${number}`,
+      hostnqn: `nqn.2014-08.org.nvmexpress:uuid:${this.hostid}`,
+      hostid: this.hostid,
       ioQueues: way.ioQueues,
       queueEntries: way.queueEntries,
       kato,

@@ -3,7 +3,7 @@
  * finds nothing.
  */
 import type { Plan } from './plan.ts';
-import { STALE_WRITES } from './scenarios.ts';
+import { RESERVED, STALE_WRITES } from './scenarios.ts';
 
 export interface Mutation {
   /** The historical defect. */
@@ -409,6 +409,75 @@ export const MUTATIONS: readonly Mutation[] = [
         file: 'src/storage/copier.ts',
         from: 'op.position += length;',
         to: 'op.position = op.offset;',
+      },
+    ],
+  },
+  {
+    name: 'Preempt and Abort leaves commands that wait for their data, whose gates nobody looks at again',
+    plan: {
+      ...RESERVED,
+      reserveOneIn: 3,
+      link: { latency: 2000, jitter: 5000, bandwidth: 20_000, segment: 1460, window: 4096, take: 500 },
+      faults: [],
+    },
+    edits: [
+      {
+        file: 'src/target/reservations.ts',
+        from: `this.#place.abort(new Set(abort), () => {
+      this.#end(request, 0);
+    });`,
+        to: 'this.#end(request, 0);',
+      },
+      {
+        file: 'src/target/blocks.ts',
+        from: 'const refused = command.problem || gate;',
+        to: 'const refused = command.problem || (gate === 0 ? 0 : 0);',
+      },
+    ],
+  },
+  {
+    name: 'a reservation is answered before it is on stable storage (PTPL)',
+    plan: { ...RESERVED, duration: 3000 },
+    edits: [
+      {
+        file: 'src/target/reservations.ts',
+        from: `this.#place.save(factsOf(outcome.state), (error) => {
+      if (error === undefined) this.#apply(request, outcome);
+      else this.#notKept(request, error);
+    });`,
+        to: `this.#place.save(factsOf(outcome.state), () => undefined);
+    this.#apply(request, outcome);`,
+      },
+    ],
+  },
+  {
+    name: 'a generation goes back to 0 when the target starts again (PTPL)',
+    plan: RESERVED,
+    edits: [
+      {
+        file: 'src/target/reservation-facts.ts',
+        from: 'generation: generation as number,',
+        to: 'generation: 0,',
+      },
+    ],
+  },
+  {
+    name: 'plain Acquire counts the generation',
+    edits: [
+      {
+        file: 'src/target/reservation.ts',
+        from: 'return changed({ ...state, ...held(rtype, hostid) });',
+        to: 'return changed(counted({ ...state, ...held(rtype, hostid) }));',
+      },
+    ],
+  },
+  {
+    name: 'attachments do not learn that a reservation has changed',
+    edits: [
+      {
+        file: 'src/target/reservations.ts',
+        from: 'this.#place.changed();',
+        to: '',
       },
     ],
   },

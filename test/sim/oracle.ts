@@ -28,6 +28,8 @@ export interface Op {
   ways: number;
   /** It went straight to a queue: there was no head that chooses another path. */
   direct: boolean;
+  /** What reservations may have said while it was under way, and that its client knows how it ended. */
+  readonly gates: { allowed: boolean; refused: boolean; over: boolean };
 }
 
 /** What was done to the world so far, that may make an I/O fail. */
@@ -37,6 +39,8 @@ export interface Excuses {
   readonly corruption: boolean;
   readonly removed: boolean;
 }
+
+type Excusable = Pick<Op, 'kind' | 'direct'> & { readonly gates: Pick<Op['gates'], 'refused'> };
 
 export type Report = (rule: string, text: string, about: readonly string[]) => void;
 
@@ -120,6 +124,7 @@ export class DiskOracle {
       sent: false,
       ways: 0,
       direct: false,
+      gates: { allowed: false, refused: false, over: false },
     };
   }
 
@@ -145,7 +150,9 @@ export class DiskOracle {
     const unknown = (code: number): boolean => code === Status.HostPathError || code === Status.AbortedByHost;
     // Nobody takes it to another path: a namespace that is disabled, or in a group that cannot be reached, says so.
     const refused = (code: number): boolean => isPathError(code) && !unknown(code);
+    op.gates.over = true;
     if (compare === 0) {
+      this.#checkAllowed(op);
       const wrong = block.read(expected, op.start, now);
       if (wrong !== undefined)
         this.#report('LINEARIZABLE', `compare #${op.id}: ${block.name}: ${wrong}`, this.#about(op));
@@ -189,10 +196,21 @@ export class DiskOracle {
 
   /** The I/O ended; `status` is what its client was told. */
   end(op: Op, status: number, now: number, excuses: Excuses, abandoned: boolean): void {
+    op.gates.over = true;
+    if (status === 0) this.#checkAllowed(op);
     if (status !== 0) this.#failed(op, status, now, excuses, abandoned);
     else if (op.kind === 'read') this.#read(op, now);
     else if (op.kind === 'flush') this.#flushed(op);
     else this.#changed(op, now);
+  }
+
+  #checkAllowed(op: Op): void {
+    if (!op.gates.allowed)
+      this.#report(
+        'RESERVATION',
+        `${op.kind} #${op.id} on ${this.name} was carried out, but no reservation allowed it meanwhile`,
+        this.#about(op),
+      );
   }
 
   #about(op: Op): string[] {
@@ -303,8 +321,19 @@ export class DiskOracle {
     if (change.never || change.closes !== Infinity) this.#open.delete(change);
   }
 
+  /** An action on reservations failed. */
+  checkExcused(name: string, status: number, excuses: Excuses): void {
+    const op = { kind: 'flush', direct: false, gates: { refused: false } } as const;
+    if (!this.#excused(op, status & ~DNR, excuses))
+      this.#report(
+        'STATUS',
+        `${name} on ${this.name} ended with ${statusName(status)}, and nothing explains it`,
+        [this.name],
+      );
+  }
+
   /** Every status that a client may see, and what must have happened for it. */
-  #excused(op: Op, code: number, excuses: Excuses): boolean {
+  #excused(op: Excusable, code: number, excuses: Excuses): boolean {
     const { struck } = this.disk;
     switch (code) {
       case Status.HostPathError:
@@ -319,6 +348,8 @@ export class DiskOracle {
         return excuses.corruption;
       case Status.InvalidNamespace:
         return excuses.removed;
+      case Status.ReservationConflict:
+        return op.gates.refused;
       case Status.UnrecoveredReadError:
         return (
           (op.kind === 'read' || op.kind === 'copy') && (struck.has('read EIO') || struck.has('read short'))

@@ -22,6 +22,9 @@ const NUMBERS = [
   'flushOneIn',
   'eraseOneIn',
   'abandonOneIn',
+  'swapOneIn',
+  'copyOneIn',
+  'reserveOneIn',
   'duration',
 ] as const;
 const YES_NO = ['headerDigest', 'dataDigest', 'disableSqFlow', 'crashAtEnd'] as const;
@@ -38,6 +41,9 @@ const ZERO: readonly Field[] = [
   'eraseOneIn',
   'flushOneIn',
   'fuaOneIn',
+  'swapOneIn',
+  'copyOneIn',
+  'reserveOneIn',
 ];
 const MOST = 1_000_000;
 

@@ -61,6 +61,7 @@ export interface Plan {
   readonly abandonOneIn: number;
   readonly swapOneIn: number;
   readonly copyOneIn: number;
+  readonly reserveOneIn: number;
   /** How long the traffic goes on, ms. */
   readonly duration: number;
   readonly faults: readonly Fault[];
@@ -80,8 +81,11 @@ export function swarm(seed: number, overrides: Partial<Plan> = {}): Plan {
   const duration = all.fork('duration').pick([50, 300, 1000, 4000]);
   const several = all.fork('multipath').oneIn(4) ? 2 : 1;
   const digests = shape.pick(['', 'h', 'd', 'hd', 'hd']);
+  const load = drawLoad(all.fork('load'));
+  // Reservations are about others.
+  const others = load.reserveOneIn > 0 && !all.fork('reservations').oneIn(4) ? 2 : 1;
   const topology = {
-    hosts: few(4),
+    hosts: Math.max(others, few(4)),
     targets: few(4),
     addresses: Math.max(several, few(3)),
     lastAddressAt: shape.oneIn(8) ? shape.below(duration) : 0,
@@ -108,7 +112,7 @@ export function swarm(seed: number, overrides: Partial<Plan> = {}): Plan {
     recovery: drawRecovery(all.fork('recovery')),
     heads: drawHeads(all.fork('heads')),
     keepTrying: all.fork('keep trying').oneIn(2),
-    ...drawLoad(all.fork('load')),
+    ...load,
     duration,
     faults: quiet
       ? []
@@ -205,6 +209,7 @@ function drawLoad(
   | 'abandonOneIn'
   | 'swapOneIn'
   | 'copyOneIn'
+  | 'reserveOneIn'
 > {
   return {
     clients: random.between(1, 6),
@@ -217,6 +222,7 @@ function drawLoad(
     abandonOneIn: random.pick([0, 0, 10, 40]),
     swapOneIn: random.pick([0, 0, 4, 15]),
     copyOneIn: random.pick([0, 0, 5, 15]),
+    reserveOneIn: random.pick([0, 0, 0, 4, 15]),
   };
 }
 

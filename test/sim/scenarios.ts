@@ -51,7 +51,36 @@ export const STALE_WRITES: Partial<Plan> = {
   ]),
 };
 
+/** Two hosts that take the same blocks from each other by reservations, and a target that loses its power. */
+export const RESERVED: Partial<Plan> = {
+  ...SMALL,
+  hosts: 2,
+  addresses: 2,
+  ways: 2,
+  blocks: 8,
+  clients: 4,
+  depth: 4,
+  ios: 300,
+  reserveOneIn: 4,
+  swapOneIn: 0,
+  eraseOneIn: 0,
+  abandonOneIn: 0,
+  kato: 2000,
+  duration: 1000,
+  recovery: { reconnectDelay: 50, ctrlLossTmo: Infinity },
+  faults: [fault('crash', 400), fault('kill', 800)],
+  crashAtEnd: true,
+};
+
 export const SCENARIOS: readonly Scenario[] = [
+  scenario('RESERVATION six types, preempted, aborted, and kept through a power loss (PTPL)', RESERVED),
+  scenario('RESERVATION LIFE.7 a reservation belongs to its host, not to the controllers that come and go', {
+    ...RESERVED,
+    faults: [1, 2, 3, 4].map((i) =>
+      fault(i % 2 === 0 ? 'disconnect' : 'kick controller', 180 * i, { which: i }),
+    ),
+    crashAtEnd: false,
+  }),
   scenario('GHOST.2 writes of a lost connection do not overtake what is newer', STALE_WRITES),
   scenario('QUIESCE.3 paths come and go by ANA, and nobody is forgotten', {
     ...SMALL,

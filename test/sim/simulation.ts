@@ -6,6 +6,8 @@ import { statusName } from '../../src/nvme/status.ts';
 import { submitIo } from './client.ts';
 import { inject } from './faults.ts';
 import type { HostMachine } from './host-machine.ts';
+import { reserve } from './reserve.ts';
+import type { Asked } from './reservation-oracle.ts';
 import type { Plan } from './plan.ts';
 import type { NamespaceState, TargetMachine } from './target-machine.ts';
 import { World, type Violation } from './world.ts';
@@ -49,7 +51,7 @@ function traffic(world: World): boolean {
 /** After healing everything is live within a bound, and each side knows the same of the other. */
 function heal(world: World): boolean {
   world.heal();
-  return awaitLive(world) && readAll(world);
+  return awaitLive(world) && release(world) && readAll(world);
 }
 
 function awaitLive(world: World): boolean {
@@ -126,7 +128,7 @@ function readNamespace(world: World, host: HostMachine, namespace: NamespaceStat
   const { plan, oracle } = namespace;
   const head = host.head(plan.nqn, plan.nsid)!;
   const what = { kind: 'read', slba: 0, blocks: Math.min(oracle.blocks, 64), fua: false } as const;
-  submitIo(world, host.name, namespace, head, what, (op, { status }) => {
+  submitIo(world, host.name, host, namespace, head, what, (op, { status }) => {
     if (status === 0) {
       const excuses = { path: false, corruption: false, removed: false };
       oracle.end(op, 0, world.clock.micros, excuses, false);
@@ -139,15 +141,65 @@ function readNamespace(world: World, host: HostMachine, namespace: NamespaceStat
   });
 }
 
+/** One host asks for one thing after the other on every namespace; every host may look at what became of it. */
+function actAll(world: World, host: HostMachine, actions: readonly Asked[]): boolean {
+  let left = world.namespaces.length;
+  for (const namespace of world.namespaces) {
+    const { plan, oracle } = namespace;
+    const head = host.head(plan.nqn, plan.nsid)!;
+    const step = (i: number): void => {
+      const action = actions[i];
+      if (action === undefined) left--;
+      else
+        reserve(world, host.name, host, namespace, head, action, (status) => {
+          if (status === 0) step(i + 1);
+          else
+            world.violation(
+              'HEALED',
+              `${host.name}: ${action.name} on ${oracle.name}: ${statusName(status)}`,
+              [oracle.name],
+            );
+        });
+    };
+    step(0);
+  }
+  return world.run('the last actions on reservations to end', world.bounds.io, () => left === 0);
+}
+
+/** An operator's way out: whatever is held, one host registers and clears it. */
+function release(world: World): boolean {
+  if (world.plan.reserveOneIn === 0) return true;
+  const [host] = world.hosts;
+  const key = 1n;
+  return (
+    actAll(world, host!, [
+      { name: 'report' },
+      { name: 'replace', crkey: 0n, nrkey: key, ignoreKey: true },
+      { name: 'clear', crkey: key },
+    ]) && world.hosts.every((each) => actAll(world, each, [{ name: 'report' }]))
+  );
+}
+
+/** Held through a power loss. */
+function reserveForEver(world: World): boolean {
+  if (world.plan.reserveOneIn === 0) return true;
+  const nrkey = 1n;
+  return actAll(world, world.hosts[0]!, [
+    { name: 'register', nrkey, ptpl: true },
+    { name: 'acquire', crkey: nrkey, rtype: world.random.fork('held').between(1, 6) },
+  ]);
+}
+
 /** The power is cut once more; what was durable is still there. */
 function crash(world: World): boolean {
   if (!world.plan.crashAtEnd) return true;
+  if (!reserveForEver(world)) return false;
   for (const target of world.targets) {
     world.disturb(target.name);
     target.crash();
     target.start();
   }
-  return awaitLive(world) && readAll(world);
+  return awaitLive(world) && release(world) && readAll(world);
 }
 
 function stop(world: World): boolean {

@@ -14,6 +14,7 @@ import type { World } from './world.ts';
 
 interface Swap {
   readonly namespace: NamespaceState;
+  readonly hostid: string;
   readonly slba: number;
   /** Compare alone. */
   readonly only: boolean;
@@ -40,6 +41,7 @@ export function swap(world: World, client: string, queue: Queue, what: Swap): vo
   const id = world.nextOp();
   const start = world.clock.micros;
   const op = oracle.begin(id, only ? 'read' : 'write', slba, 1, false, start);
+  namespace.reservations.watch(op, what.hostid);
   const name = only ? 'compare' : 'swap';
   world.trace.note(`${name} begins #${id} ${oracle.name}`, client, slba, expected.value);
   const transport = queue.connection.transport;

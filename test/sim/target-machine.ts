@@ -4,17 +4,22 @@
  */
 import { crc32c } from '../../src/runtime/crc32c.ts';
 import { AnaState } from '../../src/nvme/ana-log.ts';
-import type { Env, StateStore } from '../../src/runtime/ports.ts';
+import type { Env, IoDone, StateStore } from '../../src/runtime/ports.ts';
 import type { Limits } from '../../src/target/limits.ts';
+import { FactsStore, factsDocument, type NamespaceFacts } from '../../src/target/facts.ts';
 import { Target } from '../../src/target/target.ts';
 import type { Namespace } from '../../src/target/namespace.ts';
 import type { Volume } from '../../src/storage/volume.ts';
 import { MachineClock } from './clock.ts';
 import type { SimDisk } from './disk.ts';
 import type { DiskOracle } from './oracle.ts';
+import type { ReservationOracle } from './reservation-oracle.ts';
+import type { SimRandom } from './random.ts';
 import type { World } from './world.ts';
 
 export const TCP_PORT = 4420;
+/** Microseconds. */
+const SLOWEST_DOCUMENT = 20_000;
 
 export interface NamespacePlan {
   readonly nqn: string;
@@ -28,6 +33,7 @@ export interface NamespaceState {
   readonly uuid: string;
   readonly disk: SimDisk;
   readonly oracle: DiskOracle;
+  readonly reservations: ReservationOracle;
   /** The operator wants it exported. */
   exported: boolean;
   /** Its volume, in the process that runs. */
@@ -156,7 +162,11 @@ export class TargetMachine {
       random: world.random.fork(`${this.name} ${this.#starts}`),
       net: world.net.port(process),
       files: { open: unused, memory: unused },
-      store: documentStore(process, this.#documents),
+      store: documentStore(
+        process,
+        this.#documents,
+        world.random.fork(`${this.name} documents ${this.#starts}`),
+      ),
       crypto: { crc32c },
       trace: world.trace.port(this.name),
     };
@@ -216,6 +226,7 @@ export class TargetMachine {
       namespace.volume = namespace.made = undefined;
       namespace.disk.processEnded();
       namespace.oracle.targetEnded(this.world.clock.micros);
+      namespace.reservations.targetEnded();
     }
     this.process = undefined;
     this.target = undefined;
@@ -233,12 +244,28 @@ export class TargetMachine {
       uuid,
       blockSize: plan.blockSize,
       readOnly: false,
+      facts: this.#facts(uuid),
     });
     namespace.volume = made.volume;
     namespace.made = made;
   }
 
-  /** The operator takes a namespace away, or gives it back. */
+  /** As its operator loads them before he adds it. */
+  #facts(uuid: string): NamespaceFacts {
+    const text = this.#documents.get(factsDocument(uuid));
+    let facts: NamespaceFacts = {};
+    const known = new FactsStore({
+      read: (_, done) => done(undefined, text),
+      write: () => undefined,
+      remove: () => undefined,
+    });
+    known.load(uuid, (_, found) => {
+      facts = found;
+    });
+    return facts;
+  }
+
+  /** The operator takes a namespace away for good, or makes it again. */
   toggle(namespace: NamespaceState): void {
     if (this.state === 'stopping') return;
     const { plan } = namespace;
@@ -246,11 +273,7 @@ export class TargetMachine {
       this.world.trace.note('removes a namespace', this.name, plan.nsid);
       this.removed++;
       namespace.exported = false;
-      const { target } = this;
-      if (target !== undefined && namespace.made !== undefined)
-        target.removeNamespace(namespace.made, () => {
-          namespace.volume = namespace.made = undefined;
-        });
+      this.#remove(namespace);
     } else {
       // The file is locked until its last operation is over, and a disk whose sync failed waits for a new process.
       if (namespace.made !== undefined || namespace.disk.failedAt !== undefined) return;
@@ -258,6 +281,27 @@ export class TargetMachine {
       namespace.exported = true;
       if (this.target !== undefined) this.#export(namespace);
     }
+  }
+
+  /** What is kept of it goes too, but not at once. */
+  #remove(namespace: NamespaceState): void {
+    const { target } = this;
+    const { made, reservations, uuid } = namespace;
+    if (target === undefined || made === undefined) {
+      this.#documents.delete(factsDocument(uuid));
+      reservations.removed(true);
+      return;
+    }
+    reservations.removed(false);
+    let left = 2;
+    const gone = (): void => {
+      if (--left === 0 && namespace.made === made) namespace.volume = namespace.made = undefined;
+    };
+    target.removeNamespace(made, gone);
+    target.facts.remove(uuid, () => {
+      reservations.removed(true);
+      gone();
+    });
   }
 
   /** The operator takes the file from under a namespace, and gives it back. */
@@ -343,21 +387,20 @@ export class TargetMachine {
   }
 }
 
-/** Documents that survive the process. */
-function documentStore(process: MachineClock, documents: Map<string, string>): StateStore {
+/** Documents that survive the process; one that is under way when it ends is the old or the new one, whole. */
+function documentStore(process: MachineClock, documents: Map<string, string>, random: SimRandom): StateStore {
+  const change = (name: string, fn: () => void, done: IoDone): void => {
+    const early = random.oneIn(2);
+    if (early) fn();
+    process.clock.after(`document ${name}`, random.below(SLOWEST_DOCUMENT), () => {
+      if (process.dead) return;
+      if (!early) fn();
+      done(undefined);
+    });
+  };
   return {
     read: (name, done) => process.defer(() => done(undefined, documents.get(name))),
-    write: (name, text, done) => {
-      process.defer(() => {
-        documents.set(name, text);
-        done(undefined);
-      });
-    },
-    remove: (name, done) => {
-      process.defer(() => {
-        documents.delete(name);
-        done(undefined);
-      });
-    },
+    write: (name, text, done) => change(name, () => void documents.set(name, text), done),
+    remove: (name, done) => change(name, () => void documents.delete(name), done),
   };
 }

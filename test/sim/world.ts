@@ -17,6 +17,7 @@ import { SimNet } from './net.ts';
 import { DiskOracle, type Op } from './oracle.ts';
 import type { Plan } from './plan.ts';
 import { SimRandom } from './random.ts';
+import { ReservationOracle } from './reservation-oracle.ts';
 import { TargetMachine, type NamespaceState } from './target-machine.ts';
 import { SimTrace } from './trace.ts';
 
@@ -102,6 +103,7 @@ export class World {
         uuid: `00000000-0000-4000-8000-${String(index * 100 + nsid).padStart(12, '0')}`,
         disk,
         oracle,
+        reservations: new ReservationOracle(name, (...what) => this.violation(...what)),
         exported: true,
         volume: undefined,
         made: undefined,
@@ -236,7 +238,10 @@ export class World {
     this.#nextCheck = this.clock.events + CHECK_ALL;
     this.checkAll();
     const now = this.clock.micros;
-    for (const { oracle } of this.namespaces) oracle.closeUnknown(now);
+    for (const { oracle, reservations } of this.namespaces) {
+      oracle.closeUnknown(now);
+      reservations.closeUnknown();
+    }
     for (const each of this.outstanding)
       if (now - each.op.start > this.bounds.io * 1000) {
         this.failure ??= hangReport(
