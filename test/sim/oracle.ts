@@ -29,7 +29,7 @@ export interface Op {
   /** It went straight to a queue: there was no head that chooses another path. */
   direct: boolean;
   /** What reservations may have said while it was under way, and that its client knows how it ended. */
-  readonly gates: { allowed: boolean; refused: boolean; over: boolean };
+  readonly gates: { allowed: boolean; refused: boolean; preempted: boolean; over: boolean };
 }
 
 /** What was done to the world so far, that may make an I/O fail. */
@@ -40,7 +40,7 @@ export interface Excuses {
   readonly removed: boolean;
 }
 
-type Excusable = Pick<Op, 'kind' | 'direct'> & { readonly gates: Pick<Op['gates'], 'refused'> };
+type Excusable = Pick<Op, 'kind' | 'direct'> & { readonly gates: Pick<Op['gates'], 'refused' | 'preempted'> };
 
 export type Report = (rule: string, text: string, about: readonly string[]) => void;
 
@@ -124,7 +124,7 @@ export class DiskOracle {
       sent: false,
       ways: 0,
       direct: false,
-      gates: { allowed: false, refused: false, over: false },
+      gates: { allowed: false, refused: false, preempted: false, over: false },
     };
   }
 
@@ -322,8 +322,8 @@ export class DiskOracle {
   }
 
   /** An action on reservations failed. */
-  checkExcused(name: string, status: number, excuses: Excuses): void {
-    const op = { kind: 'flush', direct: false, gates: { refused: false } } as const;
+  checkExcused(name: string, status: number, excuses: Excuses, preempted: boolean): void {
+    const op = { kind: 'flush', direct: false, gates: { refused: false, preempted } } as const;
     if (!this.#excused(op, status & ~DNR, excuses))
       this.#report(
         'STATUS',
@@ -350,6 +350,8 @@ export class DiskOracle {
         return excuses.removed;
       case Status.ReservationConflict:
         return op.gates.refused;
+      case Status.AbortedPreempt:
+        return op.gates.preempted;
       case Status.UnrecoveredReadError:
         return (
           (op.kind === 'read' || op.kind === 'copy') && (struck.has('read EIO') || struck.has('read short'))

@@ -18,6 +18,8 @@ const ONE = {
   lastAddressAt: 0,
   ways: 1,
   ioQueues: 1,
+  copyOneIn: 0,
+  reserveOneIn: 0,
   headerDigest: false,
   dataDigest: false,
   crashAtEnd: false,

@@ -18,7 +18,7 @@ interface Pending {
   over: () => boolean;
 }
 
-/** A state, and the pending actions that led to it with what their hosts will be told. */
+/** A state, and the pending actions that led to it: what their hosts will be told, and whose commands they abort. */
 interface Possible {
   readonly held: Held;
   readonly done: ReadonlyMap<number, { readonly answer: string; readonly gone: readonly string[] }>;
@@ -37,6 +37,8 @@ export class ReservationOracle {
   #possible: Possible[] = [{ held: NOTHING_HELD, done: new Map() }];
   readonly pending = new Map<number, Pending>();
   readonly #watched = new Set<Watched>();
+  /** Somebody was preempted with his commands. */
+  aborted = false;
 
   constructor(name: string, report: Report) {
     this.name = name;
@@ -123,8 +125,10 @@ export class ReservationOracle {
     for (const { held, done } of this.#possible)
       for (const { id, host, action } of this.pending.values()) {
         if (done.has(id)) continue;
-        const { held: next, ...told } = act(held, host, action);
-        const possible = { held: next, done: new Map(done).set(id, told) };
+        const { held: next, answer, gone } = act(held, host, action);
+        const aborted = action.name === 'preempt' && action.abort ? gone : [];
+        this.aborted ||= aborted.length > 0;
+        const possible = { held: next, done: new Map(done).set(id, { answer, gone: aborted }) };
         const text = textOf(possible);
         if (known.has(text)) continue;
         known.add(text);
@@ -144,12 +148,14 @@ export class ReservationOracle {
         this.#watched.delete(watched);
         continue;
       }
-      for (const { held } of this.#possible)
+      for (const { held, done } of this.#possible) {
+        for (const { gone } of done.values()) op.gates.preempted ||= gone.includes(host);
         if (allows(held, host, group)) {
           op.gates.allowed = true;
           // What arrives from now on may be carried out again.
           if (op.change !== undefined) op.change.fenced = Infinity;
         } else op.gates.refused = true;
+      }
     }
   }
 

@@ -140,7 +140,7 @@ export function reserve(
     else if (code === 0 || code === Status.ReservationConflict || code === Status.InvalidField)
       reservations.answered(id, statusText(code), now);
     else {
-      oracle.checkExcused(`${action.name} #${id}`, io.status, excuses);
+      oracle.checkExcused(`${action.name} #${id}`, io.status, excuses, reservations.aborted);
       if (report || !io.sent || (code !== Status.HostPathError && code !== Status.AbortedByHost))
         reservations.refused(id);
     }

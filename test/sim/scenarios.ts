@@ -40,6 +40,8 @@ export const STALE_WRITES: Partial<Plan> = {
   depth: 4,
   ios: 200,
   abandonOneIn: 0,
+  copyOneIn: 0,
+  reserveOneIn: 0,
   kato: 2000,
   duration: 600,
   crashAtEnd: false,
