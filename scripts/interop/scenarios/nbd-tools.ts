@@ -256,6 +256,47 @@ const loss: LocalScenario = {
   },
 };
 
+const resize: LocalScenario = {
+  name: 'nbd-resize',
+  shows:
+    'the disk grows under a client that stays connected: it goes on, and whoever comes anew sees the new size',
+  async run(context) {
+    const disk = context.path('disk.img');
+    const target = await context.target('--file', `${disk},size=64M`);
+    const { uri } = await context.nbd(target);
+    const size = async (): Promise<number> => Number(await context.tool('nbdinfo', '--size', uri));
+    const sizes = async (): Promise<readonly unknown[]> => {
+      const told = await context.tool('qemu-img', 'info', '--output=json', uri);
+      const { 'virtual-size': virtual } = JSON.parse(told) as Record<string, unknown>;
+      return [await size(), virtual];
+    };
+    const io = (...commands: readonly string[]): readonly string[] => [
+      ...['-f', 'raw', ...commands.flatMap((each) => ['-c', each]), uri],
+    ];
+    const grown = context.path('grown');
+    const talk =
+      `echo write -P 5 1M 64k; until [ -e ${grown} ]; do sleep 0.1; done; ` +
+      'echo read -P 5 1M 64k; echo write -P 6 63M 64k; echo flush; echo quit';
+    const stays = context.background('sh', '-c', `(${talk}) | stdbuf -oL qemu-io -f raw '${uri}'`);
+    await stays.says(/wrote 65536/);
+    context.equal((await sizes()).join(), [64 * MiB, 64 * MiB].join(), 'the sizes before');
+    const grow = [context.cli, 'target', 'resize', '1', '96M', '--state', target.state];
+    await context.tool(process.execPath, ...grow);
+    for (let turns = 0; (await size()) !== 96 * MiB; turns++) {
+      context.check(turns < 100, 'a new client does not see the new size');
+      await pause(50);
+    }
+    context.equal((await sizes()).join(), [96 * MiB, 96 * MiB].join(), 'the sizes after');
+    context.check(!stays.over, 'the client that was connected has gone before it grew');
+    await writeFile(grown, '');
+    const said = await context.tool('qemu-io', ...io('write -P 7 80M 1M', 'read -P 7 80M 1M'));
+    context.check(!/failed|error/i.test(said), said);
+    context.equal(await stays.ended(), 0, 'how the client that stayed ended');
+    context.check(!/failed|error/i.test(stays.output), stays.output);
+    await context.tool('qemu-io', ...io('read -P 5 1M 64k', 'read -P 6 63M 64k', 'read -P 7 80M 1M'));
+  },
+};
+
 const ends: LocalScenario = {
   name: 'nbd-ends',
   shows: 'clients that are killed, a socket that was left, an end that waits for nobody',
@@ -297,4 +338,4 @@ const ends: LocalScenario = {
   },
 };
 
-export const NBD_TOOLS: readonly LocalScenario[] = [info, copy, qemu, fuse, fio, loss, ends];
+export const NBD_TOOLS: readonly LocalScenario[] = [info, copy, qemu, fuse, fio, loss, resize, ends];
