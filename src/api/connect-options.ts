@@ -17,6 +17,11 @@ export interface AddressOptions {
   readonly trsvcid?: string | number | undefined;
   /** Local address to come from. */
   readonly host_traddr?: string | undefined;
+  /**
+   * Interface to come from, `eth0`: one of its addresses is taken, and the controller waits while it is down. It does not
+   * keep packets to that interface; how they leave is for the routes to say.
+   */
+  readonly host_iface?: string | undefined;
   /** Default: the host's, see `HostOptions`. One NQN goes with one ID. */
   readonly hostnqn?: string | undefined;
   /** A UUID. */
@@ -34,6 +39,7 @@ export interface WayOptions {
   readonly traddr: string;
   readonly trsvcid?: string | number | undefined;
   readonly host_traddr?: string | undefined;
+  readonly host_iface?: string | undefined;
   /** The policy `preferred` takes it first. */
   readonly preferred?: boolean | undefined;
 }
@@ -110,7 +116,9 @@ function common(
   defaultPort: number,
   kato: number,
 ) {
-  const { traddr, trsvcid = defaultPort, host_traddr, keep_alive_tmo } = options;
+  const { traddr, trsvcid = defaultPort, host_traddr, host_iface, keep_alive_tmo } = options;
+  if (host_iface !== undefined && !/^[^\s/%]{1,15}$/.test(host_iface))
+    throw invalid(`host_iface ${JSON.stringify(host_iface)} is not the name of an interface`);
   if (typeof traddr !== 'string' || traddr.trim() === '') throw invalid('traddr is missing');
   if (/^[^:]*:\d+$/.test(traddr.trim()))
     throw invalid(`traddr ${JSON.stringify(traddr)} has a port in it: that is trsvcid (-s)`);
@@ -125,6 +133,7 @@ function common(
   return {
     address: { host: traddr.trim().replace(/^\[(.*)\]$/, '$1'), port: port(trsvcid) },
     localHost: host_traddr,
+    localInterface: host_iface,
     subnqn,
     ...identity,
     kato:

@@ -1,7 +1,7 @@
 /** The public promise of discovery-driven connections: `host.follow`. */
 import { availableParallelism } from 'node:os';
 import type { ControllerOptions } from '../initiator/controller.ts';
-import { type Destination, Follower } from '../initiator/follow.ts';
+import { type Destination, Follower, type FollowOptions as FollowerOptions } from '../initiator/follow.ts';
 import type { HostIdentity } from '../initiator/identity.ts';
 import type { Registry } from '../initiator/registry.ts';
 import {
@@ -54,7 +54,7 @@ export class NvmeFollowing {
   constructor(registry: Registry, options: FollowOptions, identity: HostIdentity, among: Set<NvmeFollowing>) {
     this.#among = among;
     this.#signal = options.signal;
-    this.#follower = new Follower(registry, policy(registry, options, identity));
+    this.#follower = new Follower(registry, followPolicy(registry, options, identity));
     this.#follower.start();
     among.add(this);
     if (this.#signal?.aborted === true) this.#abort();
@@ -88,8 +88,12 @@ export class NvmeFollowing {
   readonly #abort = (): void => void this.stop();
 }
 
-/** In the core's terms; everything that an option can be wrong about shows here. */
-function policy(registry: Registry, options: FollowOptions, identity: HostIdentity) {
+/** In the core's terms; everything that an option can be wrong about shows here. Throws EINVAL. */
+export function followPolicy(
+  registry: Registry,
+  options: FollowOptions,
+  identity: HostIdentity,
+): FollowerOptions {
   const { connect = {}, only, disconnect_after = -1, keep_alive_tmo = KEEP_ALIVE } = options;
   if (keep_alive_tmo === 0) throw invalid('keep_alive_tmo 0: a service that is gone would not be noticed');
   const service: ControllerOptions = {

@@ -111,7 +111,7 @@ export class NvmeHost {
   async connect(options: ConnectOptions): Promise<NvmeSubsystem> {
     const { ways = [], ...first } = options;
     if (ways.length === 0) return this.#connect(options);
-    const own = { trsvcid: undefined, host_traddr: undefined, preferred: undefined };
+    const own = { trsvcid: undefined, host_traddr: undefined, host_iface: undefined, preferred: undefined };
     const all: ConnectOptions[] = [first, ...ways.map((way) => ({ ...first, ...own, ...way }))];
     const attempts = await Promise.allSettled(all.map((each) => this.#connect(each)));
     const connected = attempts.find((each) => each.status === 'fulfilled');

@@ -18,6 +18,7 @@ export interface HostFlags {
   readonly traddr: string;
   readonly trsvcid?: string;
   readonly hostTraddr?: string;
+  readonly hostIface?: string;
   readonly hostnqn?: string;
   readonly hostid?: string;
   readonly hdrDigest?: boolean;
@@ -91,6 +92,7 @@ export function addAddressFlags(command: Command, port: string): Command {
 export function addHostFlags(command: Command): Command {
   return command
     .option('-w, --host-traddr <address>', 'address to come from')
+    .option('-f, --host-iface <name>', 'interface to come from: with one of its addresses')
     .option('-q, --hostnqn <nqn>', 'name of this host (default: /etc/nvme/hostnqn, else made once and kept)')
     .option('-I, --hostid <uuid>', 'identifier of this host (default: /etc/nvme/hostid, else from the name)')
     .option('-g, --hdr-digest', 'protect headers with a CRC')
@@ -221,6 +223,7 @@ export const hostOptions = (flags: HostFlags) => ({
   traddr: flags.traddr,
   trsvcid: flags.trsvcid,
   host_traddr: flags.hostTraddr,
+  host_iface: flags.hostIface,
   hostnqn: flags.hostnqn,
   hostid: flags.hostid,
   hdr_digest: flags.hdrDigest,

@@ -285,15 +285,17 @@ function addPorts(command: Make): void {
     readonly traddr?: string;
     readonly trsvcid?: number;
     readonly hostTraddr?: string;
+    readonly hostIface?: string;
   }
   const where = (made: Command): Command =>
     made
       .option('-a, --traddr <address>', 'address of the target; without it all ports from --host-traddr')
       .option('-s, --trsvcid <port>', 'its port (default: 4420)', count(1, 65_535))
-      .option('-w, --host-traddr <address>', 'address to come from (default: any)');
+      .option('-w, --host-traddr <address>', 'address to come from (default: any)')
+      .option('-f, --host-iface <name>', 'interface to come from (default: any)');
   const shown = async (method: string, flags: PortFlags): Promise<void> => {
-    const { traddr, trsvcid, hostTraddr: host_traddr } = flags;
-    const params = method === 'port-list' ? {} : { traddr, trsvcid, host_traddr };
+    const { traddr, trsvcid, hostTraddr: host_traddr, hostIface: host_iface } = flags;
+    const params = method === 'port-list' ? {} : { traddr, trsvcid, host_traddr, host_iface };
     const result = (await askHost(flags, method, params)) as { ports: PortDescription[] };
     print(flags, result, portsText);
   };

@@ -20,6 +20,7 @@ export const address = {
     .transform(String)
     .exactOptional(),
   host_traddr: text().exactOptional(),
+  host_iface: text().exactOptional(),
   hostnqn: nqn.exactOptional(),
   hostid: text().exactOptional(),
   hdr_digest: z.boolean().exactOptional(),
@@ -66,10 +67,20 @@ export const following = z.strictObject({
 /** A discovery service that is followed, and how what it names is connected. */
 export type FollowEntry = z.infer<typeof following>;
 
+/** A transport port that was removed: nobody connects through it. Without an address, a local port as a whole. */
+const removedPort = z.strictObject({
+  local: z.string().max(300),
+  traddr: text().exactOptional(),
+  trsvcid: whole(1, 65_535).exactOptional(),
+});
+export type RemovedPort = z.infer<typeof removedPort>;
+
 const document = z.strictObject({
   version: z.literal(1),
   connections: z.array(connection),
   following: z.array(following),
+  /** Left out if there are none. */
+  removedPorts: z.array(removedPort).exactOptional(),
 });
 export type HostDocument = z.infer<typeof document>;
 

@@ -1,18 +1,17 @@
 /**
  * What keeps a host daemon's controllers: it connects them, remembers those that it was told to connect, and connects
  * them again after a restart. A controller that is disconnected or given up is forgotten, as in Linux. What discovery
- * services name is connected by followers; of those only the service is remembered.
+ * services name is connected by followers (host-followers.ts); of those only the service is remembered. Transport ports
+ * that were removed stay away.
  */
 import { availableParallelism } from 'node:os';
 import { answer, refusal } from '../api/answer.ts';
-import { controllerOptions, discoveryOptions, headOptions, recoveryOptions } from '../api/connect-options.ts';
-import type { DiscoveryRecord } from '../api/discovery.ts';
+import { controllerOptions, headOptions, recoveryOptions } from '../api/connect-options.ts';
 import { NvmeError } from '../api/error.ts';
 import { abortError, failureError } from '../api/failure.ts';
 import { type HostParts, type NvmeHost, partsOf } from '../api/host.ts';
 import type { Controller, ControllerOptions } from '../initiator/controller.ts';
 import type { Failure } from '../initiator/failure.ts';
-import { type Destination, Follower } from '../initiator/follow.ts';
 import type { Head } from '../initiator/head.ts';
 import type { HostIdentity } from '../initiator/identity.ts';
 import type { Registry } from '../initiator/registry.ts';
@@ -24,9 +23,11 @@ import {
   EMPTY,
   type FollowEntry,
   type HostDocument,
+  type RemovedPort,
   hostDocumentText,
   parseHostDocument,
 } from './host-document.ts';
+import { HostFollowers } from './host-followers.ts';
 
 export interface Connected {
   readonly controller: Controller;
@@ -54,9 +55,6 @@ export type Settings = Pick<
   | 'preferred'
 >;
 
-/** Seconds: what nvme-cli asks of a discovery service that it stays connected to. */
-const FOLLOWED_KATO = 30;
-
 export class HostKeeper {
   readonly registry: Registry;
   readonly #env: Env;
@@ -64,7 +62,7 @@ export class HostKeeper {
   readonly #parts: HostParts;
   /** By the id of the controller. */
   readonly #connections = new Map<number, ConnectionEntry>();
-  readonly #following = new Map<Follower, FollowEntry>();
+  readonly followers: HostFollowers;
   /** Attempts under way, for those who ask for the same. */
   readonly #attempts = new Map<Controller, Promise<void>>();
   #written: { readonly text: string; readonly done: Promise<void> } | undefined = undefined;
@@ -75,21 +73,23 @@ export class HostKeeper {
     this.#host = host;
     this.#parts = partsOf(host);
     this.registry = this.#parts.registry;
+    this.followers = new HostFollowers(env, host, this.registry, this.#parts.identity);
     this.registry.journal.listen(({ kind, id }) => {
       if (kind === 'controller removed' && !this.#stopping && this.#connections.delete(id)) this.#saveLater();
     });
   }
 
   get document(): HostDocument {
+    const removedPorts = this.registry.ports.away.map(({ local, address }): RemovedPort => {
+      if (address === undefined) return { local };
+      return { local, traddr: address.host, trsvcid: address.port };
+    });
     return {
       version: 1,
       connections: [...this.#connections.values()],
-      following: [...this.#following.values()],
+      following: this.followers.entries,
+      ...(removedPorts.length > 0 && { removedPorts }),
     };
-  }
-
-  get followers(): readonly Follower[] {
-    return [...this.#following.keys()];
   }
 
   identity(): Promise<HostIdentity> {
@@ -101,16 +101,38 @@ export class HostKeeper {
   /** Connects what was connected before; attempts go on as after a loss. Rejects when the document cannot be used. */
   async start(): Promise<void> {
     const text = await answer<string | undefined>((done) => this.#env.store.read(DOCUMENT, done));
-    const { connections, following } = text === undefined ? EMPTY : parseHostDocument(text);
+    const {
+      connections,
+      following,
+      removedPorts = [],
+    } = text === undefined ? EMPTY : parseHostDocument(text);
     // All of it is looked at before anything is connected.
     const options = await Promise.all(connections.map((entry) => this.#options(entry, true)));
-    for (const entry of following) await this.#followOptions(entry);
+    for (const entry of following) await this.followers.check(entry);
+    for (const { local, traddr, trsvcid = 4420 } of removedPorts)
+      this.registry.ports.setAway({
+        local,
+        ...(traddr !== undefined && { address: { host: traddr, port: trsvcid } }),
+      });
     for (const [i, entry] of connections.entries()) {
       const { controller, connected } = this.#begin(options[i]!);
       connected.catch((error: unknown) => this.#log('a connection is not there again', entry, error));
       if (controller !== undefined) this.#connections.set(controller.id, entry);
     }
-    for (const entry of following) await this.#startFollowing(entry);
+    for (const entry of following) await this.followers.start(entry);
+  }
+
+  /** Ports that were removed stay so over a restart. */
+  portsChanged(): Promise<void> {
+    return this.#save();
+  }
+
+  /** Stays connected to a discovery service, and connects what it names. False: it does so already. */
+  async follow(entry: FollowEntry): Promise<boolean> {
+    if (this.#stopping) throw refusal('ECANCELED', 'the daemon stops');
+    const begun = await this.followers.follow(entry);
+    if (begun) await this.#save();
+    return begun;
   }
 
   /** After it the document on stable storage is what `document` was when this was called. */
@@ -188,93 +210,6 @@ export class HostKeeper {
     return { controller, already: false };
   }
 
-  /** Everything that a discovery service and those that it refers to name, once. */
-  async discover(entry: Omit<ConnectionEntry, 'subnqn'>): Promise<ConnectionEntry[]> {
-    const found = new Map<string, ConnectionEntry>();
-    const asked = new Set<string>();
-    const services: { traddr: string; trsvcid?: string }[] = [
-      { traddr: entry.traddr, ...(entry.trsvcid !== undefined && { trsvcid: entry.trsvcid }) },
-    ];
-    for (const service of services) {
-      const key = `${service.traddr} ${service.trsvcid ?? ''}`;
-      if (asked.has(key) || asked.size >= this.registry.limits.discoveryServices) continue;
-      asked.add(key);
-      let records: readonly DiscoveryRecord[];
-      try {
-        ({ records } = await this.#host.discover({ ...entry, ...service }));
-      } catch (error) {
-        // The first one has to answer; of the others the rest is connected all the same.
-        if (asked.size === 1) throw error;
-        this.#log('a discovery service does not answer', service, error);
-        continue;
-      }
-      for (const { subtype, trtype, traddr, trsvcid, subnqn } of records) {
-        if (trtype !== 'tcp') continue;
-        if (subtype === 'nvme subsystem')
-          found.set(`${traddr} ${trsvcid} ${subnqn}`, { ...entry, traddr, trsvcid, subnqn });
-        else if (subtype === 'discovery subsystem referral') services.push({ traddr, trsvcid });
-      }
-    }
-    return [...found.values()];
-  }
-
-  // ---- following
-
-  async #followOptions(entry: FollowEntry): Promise<{ service: ControllerOptions; identity: HostIdentity }> {
-    const identity = await this.#parts.identity(entry);
-    const { keep_alive_tmo = FOLLOWED_KATO } = entry;
-    if (keep_alive_tmo === 0)
-      throw refusal('EINVAL', 'keep_alive_tmo 0: without it a service that is gone would not be noticed');
-    const service = {
-      ...discoveryOptions({ ...entry, keep_alive_tmo }, identity),
-      recovery: recoveryOptions(entry),
-      keepTrying: true,
-    };
-    return { service, identity };
-  }
-
-  /** Stays connected to a discovery service, and connects what it names. False: it does so already. */
-  async follow(entry: FollowEntry): Promise<boolean> {
-    const { service } = await this.#followOptions(entry);
-    for (const follower of this.#following.keys()) {
-      const [first] = follower.describe().services;
-      if (first?.traddr === service.address.host && first.trsvcid === String(service.address.port))
-        return false;
-    }
-    await this.#startFollowing(entry);
-    await this.#save();
-    return true;
-  }
-
-  async #startFollowing(entry: FollowEntry): Promise<void> {
-    const { service, identity } = await this.#followOptions(entry);
-    if (this.#stopping) throw refusal('ECANCELED', 'the daemon stops');
-    const { disconnect_after = -1 } = entry;
-    const follower = new Follower(this.registry, {
-      service,
-      connect: (destination) => this.#destination(entry, service, identity, destination),
-      disconnectAfter: disconnect_after === -1 ? Infinity : disconnect_after * 1000,
-    });
-    this.#following.set(follower, entry);
-    follower.start();
-  }
-
-  #destination(
-    entry: FollowEntry,
-    service: ControllerOptions,
-    identity: HostIdentity,
-    { kind, address, subnqn }: Destination,
-  ): ControllerOptions | undefined {
-    if (kind === 'service') return { ...service, address, subnqn };
-    const options = { ...entry, traddr: address.host, trsvcid: address.port, subnqn, keep_trying: true };
-    try {
-      return controllerOptions(options, identity, this.registry.limits, availableParallelism());
-    } catch (error) {
-      this.#log('what a discovery log names cannot be connected', { traddr: address.host, subnqn }, error);
-      return undefined;
-    }
-  }
-
   // ---- what is there
 
   /** Rejects with ENOENT. */
@@ -336,16 +271,12 @@ export class HostKeeper {
 
   /** Resolves when they are gone, within a bound, whatever state they are in. */
   async disconnect(controllers: readonly Controller[]): Promise<void> {
-    const followers = this.followers.filter((follower) => {
-      const names = new Set(follower.describe().services.map(({ name }) => name));
-      return controllers.some(({ discovery, name }) => discovery && names.has(name));
-    });
     // Forgotten first: whatever happens meanwhile, what was disconnected does not come back.
-    for (const follower of followers) this.#following.delete(follower);
+    const left = this.followers.leave(controllers);
     for (const { id } of controllers) this.#connections.delete(id);
     await Promise.all([
       this.#save(),
-      ...followers.map((follower) => new Promise<void>((resolve) => follower.stop(resolve))),
+      left,
       ...controllers.map(
         (controller) => new Promise<void>((resolve) => controller.disconnect('disconnected', resolve)),
       ),
@@ -355,19 +286,15 @@ export class HostKeeper {
   /** Followers too. */
   async disconnectAll(): Promise<number> {
     const controllers = [...this.registry.controllers];
-    const followers = this.followers;
-    this.#following.clear();
-    const stopped = followers.map((follower) => new Promise<void>((resolve) => follower.stop(resolve)));
-    await Promise.all([...stopped, this.disconnect(controllers)]);
+    const left = this.followers.leaveAll();
+    await Promise.all([left, this.disconnect(controllers)]);
     return controllers.length;
   }
 
   /** The end of the daemon: everything is disconnected, and nothing is forgotten. Resolves within a bound. */
   async stop(): Promise<void> {
     this.#stopping = true;
-    await Promise.all(
-      this.followers.map((follower) => new Promise<void>((resolve) => follower.stop(resolve))),
-    );
+    await this.followers.stop();
     await this.#host.close();
     await this.#written?.done.catch(() => undefined);
   }

@@ -6,7 +6,7 @@ import { nqn, text, whole } from '../config/schema.ts';
 import type { Controller } from '../initiator/controller.ts';
 import { describeNumbers, describePorts } from '../initiator/describe.ts';
 import type { JournalEntry } from '../initiator/journal.ts';
-import { ANY_LOCAL } from '../initiator/ports.ts';
+import { localName } from '../initiator/interfaces.ts';
 import { contradictions } from '../initiator/recovery.ts';
 import { why } from '../initiator/why.ts';
 import type { Env } from '../runtime/ports.ts';
@@ -56,6 +56,7 @@ const view = z.strictObject({ verbose: z.boolean().default(false) });
 const device = text();
 const port = z.strictObject({
   host_traddr: text().exactOptional(),
+  host_iface: text().exactOptional(),
   traddr: text().exactOptional(),
   trsvcid: whole(1, 65_535).exactOptional(),
 });
@@ -134,7 +135,7 @@ export function hostMethods({ env, keeper, exports, setLogLevel }: HostMethodPar
           persistent: z.boolean().default(false),
         }),
         async ({ persistent, subnqn, disconnect_after, ...entry }, { gone }) => {
-          const found = (await keeper.discover(entry)).filter(
+          const found = (await keeper.followers.discover(entry)).filter(
             (each) => subnqn === undefined || each.subnqn === subnqn,
           );
           const failed: FailedShown[] = [];
@@ -155,7 +156,7 @@ export function hostMethods({ env, keeper, exports, setLogLevel }: HostMethodPar
         },
       ),
     ],
-    ['following', method(none, () => ({ following: keeper.followers.map((each) => each.describe()) }))],
+    ['following', method(none, () => ({ following: keeper.followers.describe() }))],
     [
       'disconnect',
       method(
@@ -216,17 +217,19 @@ export function hostMethods({ env, keeper, exports, setLogLevel }: HostMethodPar
     ['port-list', method(none, () => ({ ports: describePorts(registry) }))],
     [
       'port-add',
-      method(port, ({ host_traddr = ANY_LOCAL, traddr, trsvcid = 4420 }) => {
-        if (traddr === undefined) registry.ports.addLocal(host_traddr);
-        else registry.ports.addRemote(host_traddr, { host: traddr, port: trsvcid });
+      method(port, async ({ host_traddr, host_iface, traddr, trsvcid = 4420 }) => {
+        const local = localName({ localHost: host_traddr, localInterface: host_iface });
+        if (traddr === undefined) registry.ports.addLocal(local);
+        else registry.ports.addRemote(local, { host: traddr, port: trsvcid });
+        await keeper.portsChanged();
         return { ports: describePorts(registry) };
       }),
     ],
     [
       'port-remove',
-      method(port, async ({ host_traddr = ANY_LOCAL, traddr, trsvcid = 4420 }) => {
+      method(port, async ({ host_traddr, host_iface, traddr, trsvcid = 4420 }) => {
         const { ports } = registry;
-        const local = ports.locals.get(host_traddr);
+        const local = ports.locals.get(localName({ localHost: host_traddr, localInterface: host_iface }));
         const remote = [...(local?.remotes.values() ?? [])].find(
           ({ address }) => address.host === traddr && address.port === trsvcid,
         );
@@ -236,7 +239,8 @@ export function hostMethods({ env, keeper, exports, setLogLevel }: HostMethodPar
           if (remote !== undefined) ports.removeRemote(remote, resolve);
           else if (local !== undefined) ports.removeLocal(local, resolve);
         });
-        env.trace.event('info', 'transport port removed', { host_traddr, traddr, trsvcid });
+        await keeper.portsChanged();
+        env.trace.event('info', 'transport port removed', { host_traddr, host_iface, traddr, trsvcid });
         return { ports: describePorts(registry) };
       }),
     ],

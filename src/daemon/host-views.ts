@@ -118,9 +118,10 @@ export type Topology = readonly (OfHost & {
 })[];
 
 /** As Linux writes it in the attribute `address`. */
-export function addressOf({ traddr, trsvcid, hostTraddr }: ControllerDescription): string {
+export function addressOf({ traddr, trsvcid, hostTraddr, hostIface }: ControllerDescription): string {
   const own = hostTraddr === undefined ? '' : `,host_traddr=${hostTraddr}`;
-  return `traddr=${traddr},trsvcid=${trsvcid}${own}`;
+  const device = hostIface === undefined ? '' : `,host_iface=${hostIface}`;
+  return `traddr=${traddr},trsvcid=${trsvcid}${own}${device}`;
 }
 
 /** Without ANA every path is as good as an optimized one, and Linux says so. */

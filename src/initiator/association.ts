@@ -13,6 +13,7 @@ import type { Controller } from './controller.ts';
 import { Events } from './events.ts';
 import type { Failure } from './failure.ts';
 import { KeepAlive } from './keep-alive.ts';
+import { sourceAddress } from './interfaces.ts';
 import type { Limits } from './limits.ts';
 import type { RemotePort } from './ports.ts';
 import type { Request } from './request.ts';
@@ -98,7 +99,9 @@ export class Association implements ConnectionOwner {
     return this.remote.local.net;
   }
   get to(): ConnectOptions {
-    return this.controller.to;
+    const { options, env } = this.controller;
+    const { address } = options;
+    return { to: address, localHost: sourceAddress(options, address.host, env.interfaces.list()) };
   }
   get headerDigest(): boolean {
     return this.controller.options.headerDigest;

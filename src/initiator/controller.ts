@@ -8,7 +8,7 @@ import type { IdController } from '../nvme/identify.ts';
 import { Status } from '../nvme/status.ts';
 import { assert } from '../runtime/assert.ts';
 import { machine, type Machine } from '../runtime/machine.ts';
-import type { Address, ConnectOptions, Env, Level } from '../runtime/ports.ts';
+import type { Address, Env, Level } from '../runtime/ports.ts';
 import { AdminCommand } from './admin-command.ts';
 import { Association } from './association.ts';
 import type { CloseWhy, Connection } from './connection.ts';
@@ -32,8 +32,9 @@ import type { HeadSettings, Subsystem } from './subsystem.ts';
 
 export interface ControllerOptions {
   readonly address: Address;
-  /** Local address to come from: the name of the local port. */
+  /** Local address to come from, and the interface that has it: they name the local port. */
   readonly localHost: string | undefined;
+  readonly localInterface?: string | undefined;
   readonly subnqn: string;
   readonly hostnqn: string;
   readonly hostid: string;
@@ -95,7 +96,6 @@ export class Controller {
   /** The N of nvmeN (NUM.1), and a number that is never used again (NUM.11). */
   readonly instance: number;
   readonly id: number;
-  readonly to: ConnectOptions;
   readonly state: Machine<ControllerState>;
   /** May change while it is connected: `set`. */
   recovery: Recovery;
@@ -158,7 +158,6 @@ export class Controller {
     this.id = id;
     this.options = options;
     this.recovery = { ...DEFAULT_RECOVERY, ...options.recovery };
-    this.to = { to: options.address, localHost: options.localHost };
     this.state = machine(this.env, this.name, STATES, 'new');
     this.#warn();
   }
@@ -235,7 +234,7 @@ export class Controller {
     if (remote === undefined) {
       // A timer that fires without a port just starts again (PORT.4); it is no attempt.
       this.portLostAt ??= this.env.clock.now();
-      this.reason = failure('ENETDOWN', 'its transport port is not registered');
+      this.reason = failure('ENETDOWN', this.registry.ports.absence(this));
       if (this.#first) this.#delete('not connected', this.reason, false);
       else this.#wait();
       return;
@@ -460,9 +459,9 @@ export class Controller {
   // ---- its port
 
   /** The remote port goes (PORT.5, PORT.6). */
-  portGone(remote: RemotePort): void {
+  portGone(remote: RemotePort, why: string): void {
     this.portLostAt ??= this.env.clock.now();
-    const reason = failure('ENETDOWN', `its transport port, ${remote.name}, was unregistered`);
+    const reason = failure('ENETDOWN', `its transport port, ${remote.name}, ${why}`);
     if (this.state.is('live')) this.recover(reason);
     else if (this.state.is('deleting')) this.#tearDown('port unregistered');
     else if (this.state.is('connecting') && this.association?.open === true)

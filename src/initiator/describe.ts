@@ -6,7 +6,8 @@
 import type { Timer } from '../runtime/ports.ts';
 import type { Association } from './association.ts';
 import { CONTROLLER_TIMERS, type Controller, type ControllerState } from './controller.ts';
-import { ANY_LOCAL, type PortState } from './ports.ts';
+import { ANY_LOCAL } from './interfaces.ts';
+import type { PortState } from './ports.ts';
 import { maxReconnects } from './recovery.ts';
 import type { Registry } from './registry.ts';
 
@@ -111,6 +112,7 @@ export interface ControllerDescription {
   readonly traddr: string;
   readonly trsvcid: string;
   readonly hostTraddr: string | undefined;
+  readonly hostIface: string | undefined;
   readonly cntlid: number;
   readonly state: ControllerState;
   readonly why: string;
@@ -146,6 +148,7 @@ export function describeController(controller: Controller): ControllerDescriptio
     traddr: options.address.host,
     trsvcid: String(options.address.port),
     hostTraddr: options.localHost,
+    hostIface: options.localInterface,
     cntlid: controller.cntlid,
     state: controller.state.now,
     why: controller.state.why,

@@ -2,6 +2,7 @@
  * Transport ports (PORT.1 to PORT.11): a local port is an address of this host and the sockets that come with it, a
  * remote port is where a controller listens, seen through a local port. They come and go apart from the controllers
  * that use them: a controller whose port goes is suspended until a port of the same name comes back, or its time is up.
+ * A local port that is named by an address or an interface goes and comes with that, too.
  *
  * A port that is connected through before anybody registered it is made on the way, and goes with its last controller.
  * One that was unregistered is away until it is registered again: a new object then, a generation later.
@@ -9,13 +10,17 @@
 import { assert } from '../runtime/assert.ts';
 import type { Address, Net } from '../runtime/ports.ts';
 import type { Controller } from './controller.ts';
+import { ANY_LOCAL, isHere, localName } from './interfaces.ts';
 import type { Registry } from './registry.ts';
 
 /** `unregistering` lasts until the count of what is active is 0. */
 export type PortState = 'online' | 'unregistering' | 'gone';
 
-/** Name of the local port of those who do not ask for one. */
-export const ANY_LOCAL = '';
+/** Where a port is; without an address: a local port as a whole. */
+export interface PortPlace {
+  readonly local: string;
+  readonly address?: Address | undefined;
+}
 
 const remoteKey = (local: string, { host, port }: Address): string => `${local} ${host} ${port}`;
 
@@ -113,8 +118,11 @@ export class Ports {
   /** Every one that is not gone, those that are on their way out included. */
   readonly #all = new Set<RemotePort>();
   readonly #leavingLocals = new Set<LocalPort>();
-  /** Keys of those that were unregistered and are not back: nobody connects through them. */
-  readonly #away = new Set<string>();
+  /** Those that were unregistered and are not back, by their keys: nobody connects through them. */
+  readonly #away = new Map<string, PortPlace>();
+  /** Local ports whose address or interface is not there; true: somebody had registered them. */
+  readonly #missing = new Map<string, boolean>();
+  #unwatch: (() => void) | undefined = undefined;
 
   constructor(registry: Registry) {
     this.#registry = registry;
@@ -129,19 +137,73 @@ export class Ports {
 
   /** The port for this controller; undefined: it is not there now (PORT.4). */
   resolve(controller: Controller): RemotePort | undefined {
-    const name = controller.options.localHost ?? ANY_LOCAL;
+    const name = localName(controller.options);
     const { address } = controller.options;
     const key = remoteKey(name, address);
+    this.#watch(name);
     if (this.#away.has(name) || this.#away.has(key)) return undefined;
+    if (this.#missing.has(name)) return undefined;
     const local = this.locals.get(name) ?? this.#local(name, this.#registry.env.net, false);
     const remote = local.remotes.get(key) ?? this.#remote(local, address, false);
     remote.controllers.add(controller);
     return remote;
   }
 
+  /** Why there is none. */
+  absence(controller: Controller): string {
+    const name = localName(controller.options);
+    if (this.#missing.has(name)) return `no interface that is up has its local port, ${name}`;
+    return 'its transport port is not registered';
+  }
+
   /** The controller is dead; ports that were made for it go with the last one. */
   forget(controller: Controller): void {
     for (const remote of this.#all) if (remote.controllers.delete(controller)) this.settle(remote);
+    if (this.#registry.controllers.size > 0) return;
+    this.#unwatch?.();
+    this.#unwatch = undefined;
+    for (const [name, registered] of this.#missing) if (!registered) this.#missing.delete(name);
+  }
+
+  // ---- interfaces
+
+  /** From now on this local port goes and comes with its address or interface. */
+  #watch(name: string): void {
+    const { interfaces, net } = this.#registry.env;
+    const known = this.locals.get(name);
+    if (name === ANY_LOCAL || this.#missing.has(name) || (known !== undefined && known.net !== net)) return;
+    if (this.#unwatch === undefined) {
+      this.#unwatch = interfaces.watch(() => this.#look());
+      this.#look();
+    }
+    if (this.locals.has(name) || this.#missing.has(name)) return;
+    if (!isHere(name, interfaces.list())) this.#missing.set(name, false);
+  }
+
+  /** The addresses of this machine are others than before. */
+  #look(): void {
+    const { env } = this.#registry;
+    const all = env.interfaces.list();
+    for (const [name, registered] of [...this.#missing]) {
+      if (!isHere(name, all)) continue;
+      this.#missing.delete(name);
+      if (registered) this.addLocal(name);
+      const { journal } = this.#registry;
+      if (!registered)
+        journal.record(
+          'port added',
+          name,
+          this.#registry.nextId(),
+          'its address or interface is there again',
+        );
+      this.#back(({ options }) => localName(options) === name);
+    }
+    for (const [name, local] of [...this.locals]) {
+      // Sockets of another kind have nothing to do with interfaces.
+      if (local.net !== env.net || isHere(name, all)) continue;
+      this.#missing.set(name, local.registered);
+      this.#unregister(local, 'went with its address or interface', () => undefined);
+    }
   }
 
   // ---- for who owns the ports
@@ -152,28 +214,29 @@ export class Ports {
    */
   addLocal(name: string, net: Net = this.#registry.env.net): LocalPort {
     this.#away.delete(name);
+    this.#missing.delete(name);
     const known = this.locals.get(name);
     if (known !== undefined) {
       known.registered = true;
       return known;
     }
     const local = this.#local(name, net, true);
-    this.#back(({ options }) => (options.localHost ?? ANY_LOCAL) === name);
+    this.#back(({ options }) => localName(options) === name);
     return local;
   }
 
   /** A remote port comes. Its local port is there, or comes along. */
-  addRemote(localName: string, address: Address): RemotePort {
-    const key = remoteKey(localName, address);
+  addRemote(from: string, address: Address): RemotePort {
+    const key = remoteKey(from, address);
     this.#away.delete(key);
-    const local = this.addLocal(localName);
+    const local = this.addLocal(from);
     const known = local.remotes.get(key);
     if (known !== undefined) {
       known.registered = true;
       return known;
     }
     const remote = this.#remote(local, address, true);
-    this.#back(({ options }) => remoteKey(options.localHost ?? ANY_LOCAL, options.address) === key);
+    this.#back(({ options }) => remoteKey(localName(options), options.address) === key);
     return remote;
   }
 
@@ -182,11 +245,27 @@ export class Ports {
    * volumes are open (PORT.2). Two calls for one port wait for the same.
    */
   removeRemote(remote: RemotePort, done: () => void): void {
-    this.#away.add(remoteKey(remote.local.name, remote.address));
-    this.#leave(remote, done);
+    this.setAway({ local: remote.local.name, address: remote.address });
+    this.#leave(remote, 'was unregistered', done);
   }
 
   removeLocal(local: LocalPort, done: () => void): void {
+    this.setAway({ local: local.name });
+    this.#unregister(local, 'was unregistered', done);
+  }
+
+  /** Nobody connects through it before it is added (again). */
+  setAway(place: PortPlace): void {
+    const { local, address } = place;
+    this.#away.set(address === undefined ? local : remoteKey(local, address), place);
+  }
+
+  /** Those that were removed and are not back. */
+  get away(): readonly PortPlace[] {
+    return [...this.#away.values()];
+  }
+
+  #unregister(local: LocalPort, why: string, done: () => void): void {
     if (local.state === 'gone') {
       done();
       return;
@@ -194,15 +273,14 @@ export class Ports {
     local.leaving.wait(done);
     if (local.state === 'unregistering') return;
     local.leaving.state = 'unregistering';
-    this.#away.add(local.name);
     this.locals.delete(local.name);
     this.#leavingLocals.add(local);
-    this.#registry.journal.record('port removed', portName(local.name), local.id, 'unregistered');
-    for (const remote of [...local.remotes.values()]) this.#leave(remote, () => undefined);
+    this.#registry.journal.record('port removed', portName(local.name), local.id, why);
+    for (const remote of [...local.remotes.values()]) this.#leave(remote, why, () => undefined);
     this.#settleLocal(local);
   }
 
-  #leave(remote: RemotePort, done: () => void): void {
+  #leave(remote: RemotePort, why: string, done: () => void): void {
     if (remote.state === 'gone') {
       done();
       return;
@@ -211,8 +289,8 @@ export class Ports {
     if (remote.state === 'unregistering') return;
     remote.leaving.state = 'unregistering';
     remote.local.remotes.delete(remoteKey(remote.local.name, remote.address));
-    this.#registry.journal.record('port removed', remote.name, remote.id, 'unregistered');
-    for (const controller of [...remote.controllers]) controller.portGone(remote);
+    this.#registry.journal.record('port removed', remote.name, remote.id, why);
+    for (const controller of [...remote.controllers]) controller.portGone(remote, why);
     this.settle(remote);
   }
 

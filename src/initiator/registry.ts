@@ -77,6 +77,7 @@ export class Registry {
         other.address.host === options.address.host &&
         other.address.port === options.address.port &&
         other.localHost === options.localHost &&
+        other.localInterface === options.localInterface &&
         controller.state.is('new', 'connecting', 'live', 'resetting')
       )
         return controller;

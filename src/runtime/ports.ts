@@ -9,6 +9,7 @@ export interface Env {
   readonly clock: Clock;
   readonly random: Random;
   readonly net: Net;
+  readonly interfaces: Interfaces;
   readonly files: FileSystem;
   readonly store: StateStore;
   readonly crypto: Crypto;
@@ -108,6 +109,20 @@ export interface Net {
     options: ConnectOptions,
     done: (error: IoError | undefined, transport?: Transport) => void,
   ): { cancel(): void };
+}
+
+/** An address of this machine; `name` is its interface's, `eth0`. IPv6 without a zone. */
+export interface InterfaceAddress {
+  readonly name: string;
+  readonly address: string;
+}
+
+/** The network interfaces of this machine. */
+export interface Interfaces {
+  /** Addresses of those that are up; undefined: nobody can tell. */
+  list(): readonly InterfaceAddress[] | undefined;
+  /** Calls `changed` after a change, a second later at most, from now on; gives a function that ends it. */
+  watch(changed: () => void): () => void;
 }
 
 /**

@@ -277,9 +277,14 @@ t.test(
     t.same(await world.states(), ['nvme0 connecting']);
     t.match(await world.ask('why', { head: 'nvme0n1' }), { paths: [{ reason: /was unregistered/ }] });
     await t.rejects(world.ask('port-remove', port), { code: 'ENOENT' });
+    t.match(world.document, { removedPorts: [{ local: '', ...port }] });
+    await world.start();
+    t.same(await world.states(), ['nvme0 connecting'], 'it stays away over a restart');
+    t.match(await world.ask('port-list'), { ports: [] });
     t.match(await world.ask('port-add', port), { ports: [{ registered: true, controllers: ['nvme0'] }] });
     await world.until(world.usable(1));
     t.match(await world.ask('list'), { Devices: [{ DevicePath: 'nvme0n1' }] });
+    t.notOk('removedPorts' in world.document);
   },
 );
 

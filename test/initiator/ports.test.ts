@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap';
 import { describePorts, describeTimers } from '../../src/initiator/describe.ts';
 import type { Controller, ControllerOptions } from '../../src/initiator/controller.ts';
+import { isHere, sourceAddress } from '../../src/initiator/interfaces.ts';
 import type { RemotePort } from '../../src/initiator/ports.ts';
 import type { Net } from '../../src/runtime/ports.ts';
 import { HostWorld } from '../doubles/host-world.ts';
@@ -418,5 +419,154 @@ t.test('ports come and go at random: counts never go wrong, everything returns, 
     for (const local of [...ports.locals.values()]) ports.removeLocal(local, () => undefined);
     t.strictSame(world.leftovers(), []);
   }
+  t.end();
+});
+
+// ---- interfaces
+
+const ETH0 = { name: 'eth0', address: '10.0.0.1' };
+const LO = { name: 'lo', address: '127.0.0.1' };
+
+t.test(
+  'PORT.6 PORT.7 a local port goes with its address, and its controllers connect at once when that is back',
+  (t) => {
+    for (const options of [
+      { localHost: '10.0.0.1' },
+      { localHost: undefined, localInterface: 'eth0' },
+      { localHost: '10.0.0.1', localInterface: 'eth0' },
+    ]) {
+      const world = new HostWorld();
+      const { interfaces, net } = world.env;
+      const from: (string | undefined)[] = [];
+      const connect = net.connect.bind(net);
+      net.connect = (to, done) => {
+        from.push(to.localHost);
+        return connect(to, done);
+      };
+      interfaces.set([LO, ETH0]);
+      const { controller, head } = world.up({
+        ...options,
+        recovery: { reconnectDelay: 60_000, devLossTmo: 90_000 },
+      });
+      t.strictSame([...new Set(from)], ['10.0.0.1'], 'it comes from there');
+      t.equal(interfaces.watchers, 1);
+      const read = world.read(head, 0, 1);
+      interfaces.set([LO]);
+      world.settle();
+      t.ok(controller.suspended);
+      t.match(controller.reason?.message, /local port|went with its address or interface/);
+      t.strictSame(world.registry.ports.remotes, []);
+      t.strictSame(world.registry.ports.away, [], 'nobody has removed it');
+      t.equal(head.gone, false);
+      world.advance(61_000);
+      t.match(controller.reason, {
+        code: 'ENETDOWN',
+        message: /^no interface that is up has its local port, /,
+      });
+      const waits = world.read(head, 0, 1);
+      interfaces.set([LO, { name: 'eth1', address: '10.0.0.7' }]);
+      world.settle();
+      t.ok(controller.suspended, 'another one is not it');
+      interfaces.set([ETH0, LO]);
+      world.settle();
+      t.ok(controller.usable, 'at once, whatever the timer says');
+      t.strictSame([read.status, waits.status], [0, 0]);
+      t.ok(
+        world.registry.journal.since(0).some(({ kind, what }) => kind === 'port added' && /again/.test(what)),
+      );
+      interfaces.set([LO]);
+      world.advance(90_000);
+      t.equal(controller.state.now, 'dead', 'PORT.9 dev_loss_tmo runs meanwhile');
+      t.equal(interfaces.watchers, 0);
+      t.strictSame(world.leftovers(), []);
+    }
+    t.end();
+  },
+);
+
+t.test('PORT.4 a controller whose address is not there yet waits for it; a first connect says so', (t) => {
+  const world = new HostWorld();
+  world.env.interfaces.set([LO]);
+  const first = world.connect({ localHost: '10.0.0.1' });
+  t.match(first.reason, {
+    code: 'ENETDOWN',
+    message: 'no interface that is up has its local port, 10.0.0.1',
+  });
+  const waiting = world.connect({ localHost: '10.0.0.1', keepTrying: true, recovery: {} });
+  t.ok(waiting.controller.suspended);
+  world.env.interfaces.set([LO, ETH0]);
+  world.settle();
+  t.ok(waiting.controller.usable);
+  waiting.controller.disconnect('disconnected', () => undefined);
+  t.strictSame(world.leftovers(), []);
+  t.end();
+});
+
+t.test(
+  'PORT.10 a port that somebody removed does not come back with its address; one that was registered does',
+  (t) => {
+    const world = new HostWorld();
+    const { ports } = world.registry;
+    world.env.interfaces.set([LO, ETH0]);
+    const { controller } = world.up({ localHost: '10.0.0.1', recovery: { reconnectDelay: 1000 } });
+    ports.removeLocal(ports.locals.get('10.0.0.1')!, () => undefined);
+    world.env.interfaces.set([LO]);
+    world.env.interfaces.set([LO, ETH0]);
+    world.advance(5000);
+    t.ok(controller.suspended);
+    t.strictSame(ports.away, [{ local: '10.0.0.1' }]);
+    ports.addLocal('10.0.0.1');
+    world.settle();
+    t.ok(controller.usable);
+    world.env.interfaces.set([LO]);
+    world.settle();
+    t.equal(ports.locals.has('10.0.0.1'), false);
+    world.env.interfaces.set([LO, ETH0]);
+    world.settle();
+    t.equal(ports.locals.get('10.0.0.1')?.registered, true);
+    t.ok(controller.usable);
+    controller.disconnect('disconnected', () => undefined);
+    world.settle();
+    t.end();
+  },
+);
+
+t.test('what an interface is, and which of its addresses is come from', (t) => {
+  const all = [
+    ETH0,
+    { name: 'eth0', address: 'fe80::1' },
+    { name: 'eth0', address: '2001:db8::1' },
+    { name: 'eth1', address: '10.0.0.2' },
+  ];
+  const here: [string, boolean][] = [
+    ['', true],
+    ['10.0.0.1', true],
+    ['10.0.0.3', false],
+    ['127.0.0.9', true],
+    ['a name', true],
+    ['2001:DB8:0:0::1', true],
+    ['2001:db8::2', false],
+    ['%eth0', true],
+    ['%eth2', false],
+    ['10.0.0.1%eth0', true],
+    ['10.0.0.1%eth1', false],
+  ];
+  for (const [name, expected] of here) t.equal(isHere(name, all), expected, name);
+  t.equal(isHere('10.0.0.3', undefined), true, 'nobody can tell: the system will');
+  const source: [string | undefined, string | undefined, string, string | undefined][] = [
+    [undefined, undefined, '10.0.0.9', undefined],
+    ['10.0.0.1', 'eth0', '10.0.0.9', '10.0.0.1'],
+    [undefined, 'eth0', '10.0.0.9', '10.0.0.1'],
+    [undefined, 'eth0', '2001:db8::9', '2001:db8::1'],
+    [undefined, 'eth0', 'fe80::9', 'fe80::1'],
+    [undefined, 'eth1', '2001:db8::9', undefined],
+    [undefined, 'eth0', 'target.example', '10.0.0.1'],
+  ];
+  for (const [localHost, localInterface, to, expected] of source)
+    t.equal(
+      sourceAddress({ localHost, localInterface }, to, all),
+      expected,
+      `${localInterface ?? ''} to ${to}`,
+    );
   t.end();
 });

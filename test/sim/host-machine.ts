@@ -9,6 +9,7 @@ import type { Recovery } from '../../src/initiator/recovery.ts';
 import { Registry } from '../../src/initiator/registry.ts';
 import type { HeadSettings } from '../../src/initiator/subsystem.ts';
 import { isDnr } from '../../src/nvme/status.ts';
+import { MemoryInterfaces } from '../../src/runtime/memory/interfaces.ts';
 import { crc32c } from '../../src/runtime/crc32c.ts';
 import { MachineClock } from './clock.ts';
 import type { Excuses } from './oracle.ts';
@@ -65,6 +66,7 @@ export class HostMachine {
         clock: this.process,
         random: world.random.fork(name),
         net: world.net.port(this.process),
+        interfaces: new MemoryInterfaces(),
         files: { open: unused, memory: unused },
         store: { read: unused, write: unused, remove: unused },
         crypto: { crc32c },

@@ -2,6 +2,7 @@
  * A machine with disks that runs a target. The process comes and goes: `stop` in order, `kill` at once, `crash` with the
  * power; the disks and the state stay.
  */
+import { MemoryInterfaces } from '../../src/runtime/memory/interfaces.ts';
 import { crc32c } from '../../src/runtime/crc32c.ts';
 import { AnaState } from '../../src/nvme/ana-log.ts';
 import type { Env, IoDone, StateStore } from '../../src/runtime/ports.ts';
@@ -161,6 +162,7 @@ export class TargetMachine {
       clock: process,
       random: world.random.fork(`${this.name} ${this.#starts}`),
       net: world.net.port(process),
+      interfaces: new MemoryInterfaces(),
       files: { open: unused, memory: unused },
       store: documentStore(
         process,

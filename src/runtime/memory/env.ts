@@ -1,5 +1,6 @@
 import type { Crypto, Env } from '../ports.ts';
 import { MemoryNet, type MemoryNetOptions } from './net.ts';
+import { MemoryInterfaces } from './interfaces.ts';
 import { CollectingTrace } from './trace.ts';
 import { ManualClock } from './clock.ts';
 import { MemoryFiles } from './files.ts';
@@ -12,6 +13,7 @@ export interface MemoryEnv extends Env {
   readonly clock: ManualClock;
   readonly random: SeededRandom;
   readonly net: MemoryNet;
+  readonly interfaces: MemoryInterfaces;
   readonly files: MemoryFiles;
   readonly store: MemoryStore;
   readonly crypto: Crypto;
@@ -24,6 +26,7 @@ export function memoryEnv(seed = 1, net: MemoryNetOptions = {}): MemoryEnv {
     clock,
     random: new SeededRandom(seed),
     net: new MemoryNet(clock, net),
+    interfaces: new MemoryInterfaces(),
     files: new MemoryFiles(clock),
     store: new MemoryStore(clock),
     crypto: { crc32c },

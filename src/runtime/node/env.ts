@@ -3,6 +3,7 @@ import { type Logger, NodeTrace } from './trace.ts';
 import { MemoryStore } from '../memory/store.ts';
 import { NodeClock } from './clock.ts';
 import { NodeFiles } from './files.ts';
+import { NodeInterfaces } from './interfaces.ts';
 import { NodeNet } from './net.ts';
 import { NodeRandom } from './random.ts';
 import { NodeStore } from './store.ts';
@@ -33,6 +34,7 @@ export function nodeEnv(options: NodeEnvOptions = {}): NodeEnv {
     clock,
     random: new NodeRandom(),
     net: new NodeNet(),
+    interfaces: new NodeInterfaces(clock),
     files: new NodeFiles(clock, syscalls),
     store,
     crypto: nodeCrypto(),
