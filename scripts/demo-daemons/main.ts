@@ -13,8 +13,8 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { whyText } from '../../src/cli/host-show.ts';
 import { request } from '../../src/daemon/control-client.ts';
+import { NbdClient } from '../../src/daemon/nbd-client.ts';
 import type { Why } from '../../src/initiator/why.ts';
-import { NbdClient } from './nbd-client.ts';
 
 const CLI = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
 const NQN = 'nqn.2014-08.org.nvmexpress:demo';
@@ -71,18 +71,21 @@ const running = (): boolean => !count.stopped;
 
 /** Writes each block with its number and generation, over and over, and checks what was there before. */
 async function work(worker: number, socket: string): Promise<void> {
-  const client = await NbdClient.open(socket);
+  const client = await NbdClient.open(socket, 'nvme0n1');
   for (let generation = 1; running(); generation++)
     for (let i = 0; i < BLOCKS && running(); i++) {
       const offset = (worker * BLOCKS + i) * BLOCK;
       const before = performance.now();
-      if (generation > 1) check(await client.read(offset, BLOCK), offset, generation - 1);
       const data = Buffer.alloc(BLOCK);
+      if (generation > 1) {
+        await client.read(offset, data);
+        check(data, offset, generation - 1);
+      }
       for (let at = 0; at < BLOCK; at += 16) {
         data.writeUInt32LE(generation, at);
         data.writeUInt32LE(offset, at + 8);
       }
-      await client.write(offset, data);
+      await client.write(offset, [data], false);
       count.operations += generation > 1 ? 2 : 1;
       count.slowest = Math.max(count.slowest, performance.now() - before);
     }
