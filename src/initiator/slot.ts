@@ -92,7 +92,8 @@ export class Slot implements Sent {
     const ghost = new Request(NOBODY);
     ghost.begin(0);
     if (request.direction === 'out' && this.granted < request.length)
-      ghost.parts.push(concat(request.parts.map((part) => part.slice())));
+      // Not `slice`: of a `Buffer` it gives another view of the same memory.
+      ghost.parts.push(concat(request.parts.map((part) => new Uint8Array(part))));
     ghost.direction = request.direction;
     ghost.length = request.length;
     ghost.received = request.received;

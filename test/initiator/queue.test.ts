@@ -667,26 +667,30 @@ t.test(
   },
 );
 
-t.test('an abandoned write keeps a copy of what is still to be sent', (t) => {
-  const { world, head, commands } = held();
-  const data = pattern(16_384);
-  const want = data.slice();
-  const write = world.write(head, 0, data);
-  world.settle();
-  const { on, cid } = commands[0]!;
-  world.fake.script = () => false;
-  world.fake.writes.set(`1:${cid}`, { command: commands[0]!, slba: 0, got: 0 });
-  on.r2t(cid, 7, 0, 4096);
-  world.settle();
-  write.io.abandon();
-  t.equal(write.status, Status.AbortedByHost);
-  data.fill(0xaa);
-  on.r2t(cid, 8, 4096, 12_288);
-  world.settle();
-  t.strictSame(world.fake.disk.slice(0, 16_384), want);
-  t.equal(on.terminated, undefined);
-  t.end();
-});
+for (const [kind, data] of [
+  ['bytes', pattern(16_384)],
+  // Whose `slice` does not copy.
+  ['a Buffer', Buffer.from(pattern(16_384))],
+] as const)
+  t.test(`an abandoned write keeps a copy of what is still to be sent: ${kind}`, (t) => {
+    const { world, head, commands } = held();
+    const want = pattern(16_384);
+    const write = world.write(head, 0, data);
+    world.settle();
+    const { on, cid } = commands[0]!;
+    world.fake.script = () => false;
+    world.fake.writes.set(`1:${cid}`, { command: commands[0]!, slba: 0, got: 0 });
+    on.r2t(cid, 7, 0, 4096);
+    world.settle();
+    write.io.abandon();
+    t.equal(write.status, Status.AbortedByHost);
+    data.fill(0xaa);
+    on.r2t(cid, 8, 4096, 12_288);
+    world.settle();
+    t.strictSame(world.fake.disk.slice(0, 16_384), want);
+    t.equal(on.terminated, undefined);
+    t.end();
+  });
 
 t.test('an abandoned write whose data the socket still has ends when the socket lets go', (t) => {
   const world = new HostWorld({}, { capacity: 4096 });

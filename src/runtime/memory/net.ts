@@ -169,7 +169,7 @@ export class MemoryTransport implements Transport {
     const capacity = this.#options.capacity ?? 65536;
     while (this.#coming.peek()?.parts && this.#unreadBytes < capacity) {
       const sent = this.#coming.shift()!;
-      for (const part of sent.parts!) if (part.length > 0) this.#unread.push(part.slice());
+      for (const part of sent.parts!) if (part.length > 0) this.#unread.push(new Uint8Array(part));
       for (const part of sent.parts!) this.#unreadBytes += part.length;
       sent.done();
     }
