@@ -50,6 +50,7 @@ export class HostMachine {
   readonly registry: Registry;
   readonly ways: Way[] = [];
   readonly options: HostOptions;
+  readonly #names = new WeakMap<object, string>();
   #stopping = false;
   stopped = false;
 
@@ -199,6 +200,17 @@ export class HostMachine {
   /** Every controller is live. */
   get live(): boolean {
     return this.ways.every(({ controller }) => controller?.state.is('live') === true);
+  }
+
+  /** NUM.4, NUM.9: what a subsystem and its heads are called never changes, whatever controllers do. */
+  checkNames(): void {
+    for (const subsystem of this.registry.subsystems)
+      for (const each of [subsystem, ...subsystem.heads.values()]) {
+        const before = this.#names.get(each);
+        if (before === undefined) this.#names.set(each, each.name);
+        else if (before !== each.name)
+          this.world.violation('NUM.9', `${this.name}: ${before} is called ${each.name} now`, [this.name]);
+      }
   }
 
   excuses(target: TargetMachine): Excuses {

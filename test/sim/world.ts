@@ -256,7 +256,10 @@ export class World {
 
   checkAll(): void {
     for (const target of this.targets) target.invariants();
-    for (const host of this.hosts) host.registry.invariants();
+    for (const host of this.hosts) {
+      host.registry.invariants();
+      host.checkNames();
+    }
   }
 
   /** At the end: nobody has touched a buffer after its I/O was over. */
