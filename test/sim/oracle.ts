@@ -357,6 +357,8 @@ export class DiskOracle {
           (op.kind === 'read' || op.kind === 'copy') && (struck.has('read EIO') || struck.has('read short'))
         );
       case Status.WriteFault:
+        // A copy that cannot read cannot write.
+        if (op.kind === 'copy' && (struck.has('read EIO') || struck.has('read short'))) return true;
         return struck.has('write EIO') || struck.has('sync EIO');
       case Status.CapacityExceeded:
         return struck.has('write ENOSPC');
