@@ -73,7 +73,7 @@ const abort: Handler = {
     const controller = command.queue.controller!;
     const sqid = Abort.sqid.get(command.view, 0);
     const queue = sqid === 0 ? controller.admin : controller.ioQueues.get(sqid);
-    const aborted = queue?.abort(Abort.abortCid.get(command.view, 0)) === true;
+    const aborted = queue?.stopping.abort(Abort.abortCid.get(command.view, 0)) === true;
     // Bit 0 of dword 0: the command was not aborted.
     command.dw0 = aborted ? 0 : 1;
     command.complete(0);

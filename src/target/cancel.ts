@@ -32,7 +32,7 @@ export const cancel: Handler = {
     const many = Cancel.cdw11.acode.get(view, 0) === CancelAction.many;
     const isMeant = (other: Command): boolean =>
       other !== command && (nsid === BROADCAST_NSID || other.nsid === nsid) && (many || other.cid === one);
-    const { now, later } = queue.cancel(isMeant);
+    const { now, later } = queue.stopping.cancel(isMeant);
     // Dword 0: commands that were aborted, and those that are when their data has come.
     command.dw0 = Math.min(now, 0xffff) + Math.min(later, 0xffff) * 0x10000;
     command.complete(0);

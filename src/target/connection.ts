@@ -327,7 +327,7 @@ export class Connection implements PduHandler, TransportEvents, Borrower {
     this.#current = undefined;
     // A paused transport would not tell that the host closes.
     if (this.#paused) this.transport.resume();
-    this.queue.drop();
+    this.queue.stopping.drop();
     this.queue.controller?.lost(this.queue, why);
     this.settle();
   }
@@ -377,7 +377,7 @@ export class Connection implements PduHandler, TransportEvents, Borrower {
   #backPressure(): void {
     if (this.state.now !== 'ready') return;
     const full = this.sender.pending > this.target.limits.sendBacklog;
-    const pause = full && this.queue.granted === 0;
+    const pause = full && this.queue.grants.granted === 0;
     if (
       full &&
       !pause &&
@@ -395,7 +395,7 @@ export class Connection implements PduHandler, TransportEvents, Borrower {
     if (!this.state.is('ready')) return;
     const late = now - this.target.limits.stallTimeout;
     if (this.sender.backlog > 0 && this.#takenAt < late) this.close('the host does not read');
-    else if ((this.queue.owedSince() ?? Infinity) < late)
+    else if ((this.queue.grants.owedSince(this.queue.commands()) ?? Infinity) < late)
       this.close('the host does not send what it was granted');
     else if ((this.#pduSince ?? Infinity) < late && !this.#paused) this.close('a PDU is not completed');
     else if (this.sender.backlog === 0) this.#takenAt = now;

@@ -214,14 +214,14 @@ export function describeController(controller: Controller): ControllerInfo {
   };
 }
 
-function describeQueue({ qid, entries, outstanding, executing, granted, connection }: Queue): QueueInfo {
+function describeQueue({ qid, entries, outstanding, executing, grants, connection }: Queue): QueueInfo {
   const { id, state, transport, sender } = connection;
   return {
     qid,
     entries,
     outstanding,
     executing,
-    granted,
+    granted: grants.granted,
     connection: {
       id,
       state: state.now,

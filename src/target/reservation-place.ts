@@ -56,7 +56,7 @@ function abort(namespace: Namespace, hosts: ReadonlySet<string>, done: () => voi
   for (const { queue } of [...namespace.subsystem.target.connections()]) {
     const { controller } = queue;
     if (controller === undefined || controller.subsystem !== namespace.subsystem) continue;
-    if (hosts.has(controller.hostid)) queue.preempt(namespace, wait);
+    if (hosts.has(controller.hostid)) queue.stopping.preempt(namespace, wait);
   }
   over();
 }

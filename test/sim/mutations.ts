@@ -347,15 +347,15 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'commands of a lost connection give up their blocks before storage is done (GHOST.1)',
     edits: [
       {
-        file: TARGET_QUEUE,
-        from: `if (pair !== undefined) this.#abandon(pair.second);
+        file: 'src/target/stopping.ts',
+        from: `if (pair !== undefined) queue.abandon(pair.second);
     }`,
-        to: `if (pair !== undefined) this.#abandon(pair.second);
+        to: `if (pair !== undefined) queue.abandon(pair.second);
     }
-    for (const command of this.#slots)
+    for (const command of queue.commands())
       if (command.phase === 'executing' && command.volume !== undefined) {
         command.parked = true;
-        this.executing--;
+        queue.executing--;
       }`,
       },
     ],
@@ -485,7 +485,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'R2T granted without budget',
     edits: [
       {
-        file: TARGET_QUEUE,
+        file: 'src/target/grants.ts',
         from: 'if (!writeBudget.take(length, this)) return;',
         to: 'if (writeBudget.limit < length) return;',
       },

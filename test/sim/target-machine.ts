@@ -356,7 +356,7 @@ export class TargetMachine {
     let granted = 0;
     for (const { queue } of target.connections()) {
       capsules += queue.capsuleSpace;
-      granted += queue.granted;
+      granted += queue.grants.granted;
     }
     for (const [what, promised, budget] of [
       ['capsules', capsules, capsuleBudget],
