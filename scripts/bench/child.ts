@@ -23,9 +23,10 @@ export function start<T>(role: Role, name: string, input: unknown, flags: readon
   const script = fileURLToPath(new URL(`./${name}.js`, import.meta.url));
   const command = [process.execPath, ...flags, script, JSON.stringify(input)];
   if (pinned) command.unshift('taskset', '-c', String(PROCESSOR[role]));
-  const child = spawn(command[0]!, command.slice(1), { stdio: ['ignore', 'pipe', 'inherit'] });
+  // What else is to be done, a child is told as messages.
+  const child = spawn(command[0]!, command.slice(1), { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] });
   const said = new Promise<T>((resolve, reject) => {
-    createInterface(child.stdout).once('line', (line) => {
+    createInterface(child.stdout!).once('line', (line) => {
       resolve(JSON.parse(line) as T);
     });
     child.once('error', reject);

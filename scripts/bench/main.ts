@@ -8,7 +8,9 @@ import { availableParallelism, cpus, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { pinned } from './child.ts';
+import { pinned, start } from './child.ts';
+import type { FailoverResult } from './failover.ts';
+import { LOSSES } from './losses.ts';
 import { type Measured, type Summary, ratio, summary } from './numbers.ts';
 import { plot } from './plot.ts';
 import { type HostSubject, Servers, type Subject, type Timing } from './subjects.ts';
@@ -20,7 +22,7 @@ import { KINDS, SIZE, STORES, plan, workName, type Kind, type Row, type Store, t
 const HELP = `npm run bench -- [options]
   --seconds N      of each measurement (1)
   --repeat N       measurements of each subject (3)
-  --what LIST      target,host,fairness,scale (all)
+  --what LIST      target,host,fairness,scale,failover (all)
   --stores LIST    ${STORES.join(',')} (all)
   --kinds LIST     ${KINDS.join(',')} (all)
   --depths LIST    commands under way on a queue (1,32,128; 16 for sequential reads)
@@ -73,9 +75,10 @@ export interface Report {
   readonly host: readonly HostResult[];
   readonly fairness: readonly FairnessResult[];
   readonly scale: readonly ScaleResult[];
+  readonly failover: readonly FailoverResult[];
 }
 
-const WHAT = ['target', 'host', 'fairness', 'scale'] as const;
+const WHAT = ['target', 'host', 'fairness', 'scale', 'failover'] as const;
 type What = (typeof WHAT)[number];
 
 interface Options {
@@ -290,6 +293,13 @@ async function run({
     if (what.includes('scale'))
       for (const each of smoke ? smokeCases(scaleCases(8, 8)) : scaleCases(1024, 500))
         scale.push(await measureScale(each, scaleTiming(timing, repeat, smoke)));
+    const failover: FailoverResult[] = [];
+    if (what.includes('failover')) {
+      const cases = LOSSES.map((loss) => ({ each: loss.each, repeat: smoke ? loss.smoke : loss.repeat }));
+      for (const each of cases)
+        if (each.repeat > 0)
+          failover.push(...(await start<FailoverResult[]>('client', 'failover', { cases: [each] }).said));
+    }
     const report: Report = {
       node: process.version,
       kernel: release(),
@@ -303,6 +313,7 @@ async function run({
       host,
       fairness,
       scale,
+      failover,
     };
     console.log(json ? JSON.stringify(report, undefined, 1) : table(report));
     if (out !== undefined) write(out, report);

@@ -1,6 +1,7 @@
 /** A report as a Markdown table. */
 import type { FairnessResult, HostResult, Report, Result } from './main.ts';
 import type { Summary } from './numbers.ts';
+import type { Distribution, FailoverResult } from './failover.ts';
 import type { ScaleResult } from './scale.ts';
 import type { HostSubject, Subject } from './subjects.ts';
 
@@ -103,6 +104,30 @@ const scaleCells = ({ name, few, many, ratio }: ScaleResult): string[] => [
   ratio.toFixed(2),
 ];
 
+const FAILOVER_HEAD = [
+  'failover, p50 / p99 / most',
+  'times',
+  'until known, ms',
+  'turns',
+  'known → sent, µs',
+  '→ first answer, µs',
+  '→ last answer, µs',
+  'a round trip, µs',
+  'other head before, µs',
+  'meanwhile, µs',
+];
+
+const spread = ({ p50, p99, max }: Distribution): string =>
+  [p50, p99, max].map((value) => Math.round(value).toLocaleString('en')).join(' / ');
+
+const failoverCells = ({ name, repeat, turns, ...of }: FailoverResult): string[] => [
+  name,
+  String(repeat),
+  spread(of.detection),
+  String(turns ?? '–'),
+  ...[of.sent, of.first, of.last, of.trip, of.calm, of.beside].map(spread),
+];
+
 function lines(head: readonly string[], cells: readonly (readonly string[])[]): string[] {
   if (cells.length === 0) return [];
   const rows = [head, ...cells];
@@ -124,5 +149,6 @@ export function table(report: Report): string {
     ...lines(HOST_HEAD, report.host.map(hostCells)),
     ...lines(FAIRNESS_HEAD, report.fairness.map(fairnessCells)),
     ...lines(SCALE_HEAD, report.scale.map(scaleCells)),
+    ...lines(FAILOVER_HEAD, report.failover.map(failoverCells)),
   ].join('\n');
 }

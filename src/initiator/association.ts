@@ -71,6 +71,8 @@ export class Association implements ConnectionOwner {
   onReady: ((connection: Connection) => void) | undefined = undefined;
   #aborts = 0;
   readonly #waiters = new Set<(proved: boolean) => void>();
+  /** They are about to be told. */
+  #telling = false;
   #timer: Timer | undefined = undefined;
 
   constructor(controller: Controller, id: number, remote: RemotePort) {
@@ -161,6 +163,10 @@ export class Association implements ConnectionOwner {
   /** One connection is lost, and with it the association (TCP Transport 1.1, section 3.5). */
   connectionLost(why: Failure): void {
     if (this.open) this.controller.associationLost(this, why);
+  }
+
+  commandsFailed(): void {
+    this.controller.subsystem?.flush();
   }
 
   connectionEnded(): void {
@@ -270,23 +276,30 @@ export class Association implements ConnectionOwner {
   }
 
   #watch(): void {
-    if (!this.over || this.#waiters.size === 0 || this.#timer !== undefined) return;
-    const ms = this.dead || this.hopeless ? 0 : this.deadAt - this.env.clock.now();
+    if (!this.over || this.#waiters.size === 0 || this.#timer !== undefined || this.#telling) return;
+    if (this.dead || this.hopeless) {
+      this.#telling = true;
+      this.env.clock.defer(() => this.#tell());
+      return;
+    }
     this.#timer = this.env.clock.timer(
       `${this.name}: association ${this.id} is dead on the target`,
-      Math.min(ms, LONGEST),
+      Math.min(this.deadAt - this.env.clock.now(), LONGEST),
       () => {
         this.#timer = undefined;
-        const proved = this.dead;
-        if (!proved && !this.hopeless) {
-          this.#watch();
-          return;
-        }
-        const waiters = [...this.#waiters];
-        this.#waiters.clear();
-        for (const waiter of waiters) waiter(proved);
+        if (this.dead || this.hopeless) this.#tell();
+        else this.#watch();
       },
     );
+  }
+
+  #tell(): void {
+    this.#telling = false;
+    const proved = this.dead;
+    const waiters = [...this.#waiters];
+    this.#waiters.clear();
+    for (const waiter of waiters) waiter(proved);
+    this.controller.subsystem?.flush();
   }
 
   /** What it waits for, to be shown. */

@@ -66,7 +66,9 @@ export interface ConnectionOwner {
   connectionReady(connection: Connection): void;
   /** It takes no more commands. Those in flight end when it is dead on our side, not before (QUIESCE.14). */
   connectionLost(why: Failure): void;
-  /** It is dead, every command is over, and the socket has no buffer of ours. */
+  /** It is dead, and its commands were given back: what took another way is sent at once. */
+  commandsFailed(): void;
+  /** Every command is over, and the socket has no buffer of ours. */
   connectionEnded(): void;
   /** A command was not answered in time. True: the controller was asked to abort it. */
   abort(connection: Connection, slot: Slot): boolean;
@@ -111,6 +113,11 @@ export class Connection implements PduHandler, TransportEvents {
 
   get ready(): boolean {
     return this.state.is('ready');
+  }
+
+  /** Sends what it was given, unless the end of the event that is being handled will. */
+  flush(): void {
+    if (this.ready && !this.sender.hold) this.sender.flush();
   }
 
   /** Where it comes from and goes to; undefined before it is connected. */
@@ -212,6 +219,7 @@ export class Connection implements PduHandler, TransportEvents {
     if (first) this.owner.connectionLost(failure('ECONNRESET', `${this.#address()} ${reason}`));
     this.#sender?.abandon();
     this.queue.fail();
+    this.owner.commandsFailed();
     this.settle();
   }
 

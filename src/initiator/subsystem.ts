@@ -155,6 +155,12 @@ export class Subsystem {
     this.#offerAgain();
   }
 
+  /** What was given to its connections leaves now, not at the end of the turn: it has waited long enough. */
+  flush(): void {
+    for (const { association } of this.controllers)
+      for (const connection of association?.connections ?? []) connection.flush();
+  }
+
   /** The controller is dead. */
   forget(controller: Controller): void {
     this.sides.get(controller)?.end();

@@ -90,6 +90,56 @@ t.test('GHOST.2 safe: at once when a target that keeps GHOST.1 has closed', (t) 
   t.end();
 });
 
+/** Steps until the first path's association is over; gives what the second path's socket got by then. */
+function sentWhenOver(m: Multipath): number {
+  const { association } = m.a.controller;
+  const { sender } = m.b.controller.ioConnections[0]!;
+  const before = sender.total;
+  while (!association!.over && m.world.env.clock.step());
+  return sender.total - before;
+}
+
+t.test('GHOST.2 what fails over leaves in the turn in which the old connections are dead', (t) => {
+  for (const writeFailover of ['safe', 'immediate'] as const) {
+    const m = lostPath({ options: { heads: { writeFailover } } });
+    const sent = writeFailover === 'safe' ? m.world.read(m.head, 0, 1) : m.world.write(m.head, 0, block(1));
+    m.world.settle();
+    m.a.fake.onInitialize = ({ transport }) => transport.reset();
+    for (const each of m.a.fake.connections) each.transport.reset();
+    t.ok(sentWhenOver(m) > 0);
+    m.world.settle();
+    t.equal(sent.status, 0);
+    t.strictSame(m.stop(), []);
+  }
+  t.end();
+});
+
+t.test('GHOST.2 safe: a write that is free goes in the next turn, without a timer', (t) => {
+  const m = lostPath({
+    prepare: (fake) => {
+      const vs = new Uint8Array(1024);
+      vs.set(GHOST1_MARK);
+      fake.identify = { vs };
+    },
+  });
+  const write = m.world.write(m.head, 0, block(1));
+  m.world.settle();
+  const { association } = m.a.controller;
+  const { sender } = m.b.controller.ioConnections[0]!;
+  for (const each of m.a.fake.connections) each.transport.end();
+  m.a.fake.onInitialize = ({ transport }) => transport.reset();
+  t.equal(sentWhenOver(m), 0);
+  t.ok(association!.dead);
+  const before = sender.total;
+  const turns = m.world.env.clock.deferred;
+  for (let i = 0; i < turns; i++) m.world.env.clock.step();
+  t.ok(sender.total > before);
+  m.world.settle();
+  t.equal(write.status, 0);
+  t.strictSame(m.stop(), []);
+  t.end();
+});
+
 t.test('GHOST.2 safe: the same controller that connects again proves nothing', (t) => {
   const m = lostPath({ sides: 1 });
   const write = m.world.write(m.head, 0, block(1));

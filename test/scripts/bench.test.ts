@@ -108,6 +108,7 @@ function reportOf(node: string, ratio: number): Report {
     scale: [
       { name: 'many', few: { rate: 1, cpu: 1, p50: 1 }, many: { rate: 1, cpu: 1, p50: 1 }, ratio: 1.2 },
     ],
+    failover: [],
     results: [
       { row, name: `memory: ${workName(row.work)}`, subjects, ratios: { socket: ratio } },
       {
