@@ -342,8 +342,11 @@ class Rig {
 }
 
 async function until(condition: () => boolean): Promise<void> {
-  for (const end = now() + PATIENCE; !condition(); await wait(1))
+  const end = now() + PATIENCE;
+  while (!condition()) {
     if (now() > end) throw new Error('waited in vain');
+    await wait(1);
+  }
 }
 
 async function main({ cases }: FailoverJob): Promise<void> {

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { pinned, start } from './child.ts';
-import type { FailoverResult } from './failover.ts';
+import type { FailoverJob, FailoverResult } from './failover.ts';
 import { LOSSES } from './losses.ts';
 import { type Measured, type Summary, ratio, summary } from './numbers.ts';
 import { plot } from './plot.ts';
@@ -22,7 +22,7 @@ import { KINDS, SIZE, STORES, plan, workName, type Kind, type Row, type Store, t
 const HELP = `npm run bench -- [options]
   --seconds N      of each measurement (1)
   --repeat N       measurements of each subject (3)
-  --what LIST      target,host,fairness,scale,failover (all)
+  --what LIST      target,host,fairness,digests,scale,failover (all)
   --stores LIST    ${STORES.join(',')} (all)
   --kinds LIST     ${KINDS.join(',')} (all)
   --depths LIST    commands under way on a queue (1,32,128; 16 for sequential reads)
@@ -61,6 +61,15 @@ export interface FairnessResult {
   readonly writer: Summary;
 }
 
+/** Header and data digests, off and on. */
+export interface DigestsResult {
+  readonly name: string;
+  readonly off: Summary;
+  readonly on: Summary;
+  /** Of the rates. */
+  readonly ratio: number;
+}
+
 export interface Report {
   readonly node: string;
   readonly kernel: string;
@@ -74,11 +83,12 @@ export interface Report {
   readonly results: readonly Result[];
   readonly host: readonly HostResult[];
   readonly fairness: readonly FairnessResult[];
+  readonly digests: readonly DigestsResult[];
   readonly scale: readonly ScaleResult[];
   readonly failover: readonly FailoverResult[];
 }
 
-const WHAT = ['target', 'host', 'fairness', 'scale', 'failover'] as const;
+const WHAT = ['target', 'host', 'fairness', 'digests', 'scale', 'failover'] as const;
 type What = (typeof WHAT)[number];
 
 interface Options {
@@ -208,6 +218,23 @@ async function measureFairness(
   return { store, alone: summary(alone), beside: summary(beside), writer: summary(writer) };
 }
 
+/** The target asked by the load generator, which checks no digests, and by our host, which does. */
+async function measureDigests(servers: Servers, timing: Timing, repeat: number): Promise<DigestsResult[]> {
+  const work: Work = { ...READER, depth: 32 };
+  const [store, results]: [Store, DigestsResult[]] = ['memory', []];
+  for (const who of ['target', 'host'] as const) {
+    const { off, on } = await inTurn(['off', 'on'], repeat, (each) => {
+      const digested = { ...work, digests: each === 'on' };
+      return who === 'target'
+        ? servers.measure('target', { store, work: digested }, timing)
+        : servers.measureHost('both', digested, timing);
+    });
+    const name = `${who}${who === 'host' ? ', with our target' : ''}: ${workName(work)}`;
+    results.push({ name, off: off!, on: on!, ratio: ratio(on!, off!) });
+  }
+  return results;
+}
+
 async function measure(servers: Servers, row: Row, timing: Timing, repeat: number): Promise<Result> {
   const subjects = servers.subjects(row);
   const summaries = await inTurn(subjects, repeat, (subject) => servers.measure(subject, row, timing));
@@ -289,6 +316,7 @@ async function run({
     const fairness: FairnessResult[] = [];
     if (what.includes('fairness'))
       for (const store of stores) fairness.push(await measureFairness(servers, store, timing, repeat));
+    const digests = what.includes('digests') ? await measureDigests(servers, timing, repeat) : [];
     const scale: ScaleResult[] = [];
     if (what.includes('scale'))
       for (const each of smoke ? smokeCases(scaleCases(8, 8)) : scaleCases(1024, 500))
@@ -296,9 +324,12 @@ async function run({
     const failover: FailoverResult[] = [];
     if (what.includes('failover')) {
       const cases = LOSSES.map((loss) => ({ each: loss.each, repeat: smoke ? loss.smoke : loss.repeat }));
-      for (const each of cases)
-        if (each.repeat > 0)
-          failover.push(...(await start<FailoverResult[]>('client', 'failover', { cases: [each] }).said));
+      // In a process of its own, each of them.
+      const runs = smoke ? [cases.filter(({ repeat }) => repeat > 0)] : cases.map((one) => [one]);
+      for (const run of runs) {
+        const job: FailoverJob = { cases: run };
+        failover.push(...(await start<FailoverResult[]>('client', 'failover', job).said));
+      }
     }
     const report: Report = {
       node: process.version,
@@ -312,6 +343,7 @@ async function run({
       results,
       host,
       fairness,
+      digests,
       scale,
       failover,
     };

@@ -1,5 +1,5 @@
 /** A report as a Markdown table. */
-import type { FairnessResult, HostResult, Report, Result } from './main.ts';
+import type { DigestsResult, FairnessResult, HostResult, Report, Result } from './main.ts';
 import type { Summary } from './numbers.ts';
 import type { Distribution, FailoverResult } from './failover.ts';
 import type { ScaleResult } from './scale.ts';
@@ -83,6 +83,24 @@ const fairnessCells = ({ store, alone, beside, writer }: FairnessResult): string
   String(Math.round(writer.rate / 8)),
 ];
 
+const DIGESTS_HEAD = [
+  'header and data digests',
+  'off /s',
+  'on /s',
+  'ratio',
+  'CPU µs/IO target, off, on',
+  'client, off, on',
+];
+
+const digestsCells = ({ name, off, on, ratio }: DigestsResult): string[] => [
+  name,
+  rate(off),
+  rate(on),
+  ratio.toFixed(2),
+  [off, on].map(({ serverCpu }) => serverCpu?.toFixed(2) ?? '–').join(', '),
+  [off, on].map(({ clientCpu }) => clientCpu?.toFixed(2) ?? '–').join(', '),
+];
+
 const SCALE_HEAD = [
   'scale',
   'with one /s',
@@ -148,6 +166,7 @@ export function table(report: Report): string {
     ...lines(HEAD, report.results.map(cells)),
     ...lines(HOST_HEAD, report.host.map(hostCells)),
     ...lines(FAIRNESS_HEAD, report.fairness.map(fairnessCells)),
+    ...lines(DIGESTS_HEAD, report.digests.map(digestsCells)),
     ...lines(SCALE_HEAD, report.scale.map(scaleCells)),
     ...lines(FAILOVER_HEAD, report.failover.map(failoverCells)),
   ].join('\n');

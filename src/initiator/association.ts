@@ -277,14 +277,16 @@ export class Association implements ConnectionOwner {
 
   #watch(): void {
     if (!this.over || this.#waiters.size === 0 || this.#timer !== undefined || this.#telling) return;
-    if (this.dead || this.hopeless) {
+    if (this.dead) {
+      // Without a timer: those who wait have waited long enough.
       this.#telling = true;
       this.env.clock.defer(() => this.#tell());
       return;
     }
+    const ms = this.hopeless ? 0 : this.deadAt - this.env.clock.now();
     this.#timer = this.env.clock.timer(
       `${this.name}: association ${this.id} is dead on the target`,
-      Math.min(this.deadAt - this.env.clock.now(), LONGEST),
+      Math.min(ms, LONGEST),
       () => {
         this.#timer = undefined;
         if (this.dead || this.hopeless) this.#tell();

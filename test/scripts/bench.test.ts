@@ -105,6 +105,7 @@ function reportOf(node: string, ratio: number): Report {
     seconds: 1,
     host: [],
     fairness: [],
+    digests: [],
     scale: [
       { name: 'many', few: { rate: 1, cpu: 1, p50: 1 }, many: { rate: 1, cpu: 1, p50: 1 }, ratio: 1.2 },
     ],
