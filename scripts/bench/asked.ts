@@ -77,9 +77,12 @@ const FIXED: readonly Asked[] = [
 
 const SCALE = 1.1;
 
-/** Those, and what the reports know of scale: CPU for each I/O with many to that with one. */
+/** Those, and what the reports know of scale: CPU for each I/O, not for a connect, with many to that with one. */
 export function askedOf(reports: readonly Report[]): Asked[] {
-  const names = new Set(reports.flatMap(({ scale }) => scale.map(({ name }) => name)));
+  const io = reports.flatMap(({ scale }) =>
+    scale.filter(({ load }) => load !== 'connect' && load !== 'host'),
+  );
+  const names = new Set(io.map(({ name }) => name));
   return [
     ...FIXED,
     ...[...names].map((name): Asked => ({

@@ -31,6 +31,7 @@ export interface ScaleSide {
 
 export interface ScaleResult {
   readonly name: string;
+  readonly load: CrowdLoad;
   readonly few: ScaleSide;
   readonly many: ScaleSide;
   /** Of the processor time beside many to that beside few; windows next to each other are compared. */
@@ -105,5 +106,5 @@ export async function measureScale(each: ScaleCase, timing: ScaleTiming): Promis
   const ratios = measured.flatMap((_, i) =>
     cpus(ofMany[i]!).map((cpu, window) => cpu / cpus(ofFew[i]!)[window]!),
   );
-  return { name, few: side(ofFew, load), many: side(ofMany, load), ratio: median(ratios) };
+  return { name, load, few: side(ofFew, load), many: side(ofMany, load), ratio: median(ratios) };
 }

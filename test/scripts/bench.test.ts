@@ -107,7 +107,13 @@ function reportOf(node: string, ratio: number): Report {
     fairness: [],
     digests: [],
     scale: [
-      { name: 'many', few: { rate: 1, cpu: 1, p50: 1 }, many: { rate: 1, cpu: 1, p50: 1 }, ratio: 1.2 },
+      {
+        name: 'many',
+        load: 'one',
+        few: { rate: 1, cpu: 1, p50: 1 },
+        many: { rate: 1, cpu: 1, p50: 1 },
+        ratio: 1.2,
+      },
     ],
     failover: [],
     results: [
