@@ -141,8 +141,8 @@ export class Ana {
     });
   }
 
-  /** A log came, on whatever way. Before the controller is live it is only kept (QUIESCE.11). */
-  receive(bytes: Uint8Array): void {
+  /** A log came, on whatever way; gives why it is not believed. Before the controller is live it is only kept (QUIESCE.11). */
+  receive(bytes: Uint8Array): string | undefined {
     let log: AnaLog;
     try {
       log = decodeAnaLog(bytes, this.#capabilities);
@@ -150,10 +150,11 @@ export class Ana {
       if (!(error instanceof DecodeError)) throw error;
       this.refused++;
       this.#cannot(error.message);
-      return;
+      return error.message;
     }
     if (this.#owner.live) this.#apply(log);
     else this.#early = log;
+    return undefined;
   }
 
   /** The controller is live: what was read on the way is applied, and asked for anew. */

@@ -46,10 +46,10 @@ export class ControllerPaths {
     return this.ana === undefined ? AnaState.Optimized : this.ana.state(info);
   }
 
-  /** A log that was read while the association was set up. */
-  earlyAnaLog(bytes: Uint8Array): void {
+  /** A log that was read while the association was set up; gives why it is not believed. */
+  earlyAnaLog(bytes: Uint8Array): string | undefined {
     this.#follow();
-    this.ana?.receive(bytes);
+    return this.ana?.receive(bytes);
   }
 
   /** Bytes of the ANA log to read while the association is set up; 0: ANA is not used. */

@@ -8,7 +8,7 @@ import { FeatureId, HostBehaviorData } from '../nvme/features.ts';
 import { Cns, ControllerType, Csi, IdController } from '../nvme/identify.ts';
 import { NvmIdController } from '../nvme/identify-namespace.ts';
 import { LogId } from '../nvme/logs.ts';
-import { statusName } from '../nvme/status.ts';
+import { isDnr, statusName } from '../nvme/status.ts';
 import type { Association } from './association.ts';
 import { ioProblem, keepsGhost1 } from './checks.ts';
 import * as commands from './commands.ts';
@@ -90,12 +90,15 @@ export class Setup {
     if (!this.over) this.association.connectionLost(reason);
   }
 
-  /** An admin command that goes on with `then` when it succeeds. An `optional` one that fails is just left out. */
+  /**
+   * An admin command that goes on with `then` when it succeeds. An `optional` one that fails is just left out; one that
+   * is so unless DNR is left out when it may succeed later.
+   */
   send(
     name: string,
     build: (request: Request) => void,
     then: (request: Request) => void,
-    optional = false,
+    optional: boolean | 'unless DNR' = false,
   ): void {
     const { limits } = this.controller;
     this.association.command(
@@ -105,7 +108,8 @@ export class Setup {
       },
       (request) => {
         if (this.over) return;
-        if (request.status !== 0 && optional) {
+        const leaveOut = optional === 'unless DNR' ? !isDnr(request.status) : optional;
+        if (request.status !== 0 && leaveOut) {
           this.controller.log('debug', 'not supported', {
             command: name,
             status: statusName(request.status),
@@ -227,7 +231,10 @@ export class Setup {
     );
   }
 
-  /** As early as Linux does, so that paths are known as soon as it is live; applied no earlier (QUIESCE.11). */
+  /**
+   * As early as Linux does, so that paths are known as soon as it is live; applied no earlier (QUIESCE.11). Without a
+   * log to believe no path could ever be used, so that a wrong one ends the attempt, and one that will never be there.
+   */
   readAnaLog(): void {
     const controller = this.controller;
     const { subsystem } = controller;
@@ -244,10 +251,11 @@ export class Setup {
         request.exact = false;
       },
       ({ received }) => {
-        subsystem?.earlyAnaLog(controller, bytes.subarray(0, received));
-        this.go();
+        const problem = subsystem?.earlyAnaLog(controller, bytes.subarray(0, received));
+        if (problem === undefined) this.go();
+        else this.fail(failure('EPROTO', problem));
       },
-      true,
+      'unless DNR',
     );
   }
 

@@ -123,8 +123,8 @@ export class Subsystem {
   }
 
   /** It was read, before the controller is live: applied when it is (QUIESCE.11). */
-  earlyAnaLog(controller: Controller, log: Uint8Array): void {
-    this.sides.get(controller)?.earlyAnaLog(log);
+  earlyAnaLog(controller: Controller, log: Uint8Array): string | undefined {
+    return this.sides.get(controller)?.earlyAnaLog(log);
   }
 
   /** An ANA Change event came. True: the log is read in full, and that unmasks the event; false: nobody needs it. */

@@ -1,6 +1,7 @@
 // Parsing and counting: no processes, no disks.
 import fc from 'fast-check';
 import t from 'tap';
+import { harmless } from '../../src/cli/print.ts';
 import { covers, formatAddress, isLoopback, parseAddress, withoutCovered } from '../../src/config/address.ts';
 import { formatSize, parseSize } from '../../src/config/units.ts';
 import { count, fileFlag, memoryFlag, seconds } from '../../src/cli/flags.ts';
@@ -155,5 +156,10 @@ t.test('commands are spelled as they can be typed here', (t) => {
   t.equal(spelling('/p/node_modules/.bin/nvmetcp', '/p'), 'npx nvmetcp');
   t.equal(spelling('/p/dist/src/cli/main.js', '/p'), 'node dist/src/cli/main.js');
   t.equal(spelling('/p/dist/src/cli/main.js', '/q'), 'node /p/dist/src/cli/main.js');
+  t.end();
+});
+
+t.test('what a controller says of itself does not steer the terminal', (t) => {
+  t.equal(harmless('nqn.\u001b[31mred\u0007\u009b\n\tnext'), 'nqn.\ufffd[31mred\ufffd\ufffd\n\tnext');
   t.end();
 });

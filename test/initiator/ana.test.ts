@@ -1,8 +1,11 @@
 import t from 'tap';
 import { AnaGroupDescriptor, AnaLogHeader, AnaState, encodeAnaLog } from '../../src/nvme/ana-log.ts';
-import { Status } from '../../src/nvme/status.ts';
+import { LogId } from '../../src/nvme/logs.ts';
+import { GetLogPage } from '../../src/nvme/sqe.ts';
+import { DNR, Status } from '../../src/nvme/status.ts';
 import { anaLogBytes } from '../../src/initiator/ana.ts';
 import type { FakeController } from '../doubles/fake-controller.ts';
+import { HostWorld } from '../doubles/host-world.ts';
 import { Multipath } from '../doubles/multipath.ts';
 
 const { Optimized, NonOptimized, Inaccessible, PersistentLoss, Change } = AnaState;
@@ -242,11 +245,43 @@ t.test('a controller that never has a log to believe has no usable path; others 
   };
   m.a.controller.reset('test');
   m.world.advance(5000);
-  t.match(m.path(m.a).classified, { is: 'waiting', why: 'its ANA log is being read' });
+  t.equal(m.path(m.a).is, 'waiting');
+  t.match(m.a.controller.reason, { code: 'EPROTO', message: /^ANA log: / }, 'its attempts fail, as in Linux');
   t.equal(m.path(m.b).is, 'optimized');
   t.strictSame(m.stop(), []);
   t.end();
 });
+
+t.test(
+  'a controller whose ANA log is wrong, or will never be there, is not connected: the user hears why',
+  (t) => {
+    for (const [status, reason] of [
+      [0, /^ANA log: group 65535, ANAGRPMAX is/],
+      [Status.InvalidLogPage | DNR, /Get Log Page, ANA.*Invalid Log Page/],
+    ] as const) {
+      const world = new HostWorld();
+      world.fake.identify = {
+        cmic: { multipleControllers: 1, ana: 1 },
+        anatt: 10,
+        anagrpmax: 8,
+        nanagrpid: 8,
+      };
+      world.fake.script = ({ on, cid, name, view, length }) => {
+        if (!name.startsWith('Get Log Page') || GetLogPage.lid.get(view, 0) !== LogId.Ana) return false;
+        const log = new Uint8Array(length);
+        log[AnaLogHeader.nagd.offset] = 1;
+        log.fill(0xff, AnaLogHeader.size, AnaLogHeader.size + 2);
+        if (status === 0) on.data(cid, log);
+        on.respond(cid, status);
+        return true;
+      };
+      const attempt = world.connect();
+      t.match(attempt.reason?.message, reason);
+      t.strictSame(world.leftovers(), []);
+    }
+    t.end();
+  },
+);
 
 t.test('a namespace that comes is in a state that nobody told: the log is read again', (t) => {
   const m = new Multipath({ sides: 1, ana: [Optimized] });
