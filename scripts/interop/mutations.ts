@@ -115,13 +115,14 @@ export function findMutations(root: string, args: readonly string[]): boolean {
         maxBuffer: 2 ** 28,
       });
       const seconds = Math.round((Date.now() - started) / 1000);
-      // 1: the scenario failed; anything else says nothing about it.
-      if (status !== 1) missed.push(name);
       const lines = stdout.split('\n');
       const at = lines.findIndex((line) => line.startsWith('FAIL'));
+      // 1 with a line that says so: the scenario failed; anything else says nothing about it.
+      const found = status === 1 && at >= 0;
+      if (!found) missed.push(name);
       const why = /FAILED: (.*)/.exec(stdout)?.[1] ?? lines[at + 1]?.trim() ?? '';
-      say(`${status === 1 ? 'found' : 'MISSED'}  ${name} (${caughtBy}, ${seconds} s): ${why}`);
-      if (status !== 1) say(stdout);
+      say(`${found ? 'found' : 'MISSED'}  ${name} (${caughtBy}, ${seconds} s): ${why}`);
+      if (!found) say(stdout);
     } finally {
       rmSync(copy, { recursive: true, force: true });
     }

@@ -212,7 +212,10 @@ function freePort(): Promise<number> {
 
 /** Bytes in a folder and below. */
 export function sizeOf(path: string, entries: readonly string[]): number {
-  return entries
-    .map((entry) => join(path, entry))
-    .reduce((sum, each) => sum + (existsSync(each) ? statSync(each).blocks * 512 : 0), 0);
+  return (
+    entries
+      .map((entry) => join(path, entry))
+      // Other runs have files there that come and go.
+      .reduce((sum, each) => sum + (statSync(each, { throwIfNoEntry: false })?.blocks ?? 0) * 512, 0)
+  );
 }

@@ -11,7 +11,8 @@ const reboot: Scenario = {
   direction: TO_LINUX,
   seconds: 400,
   async run(context) {
-    const ours = await context.target({ size: 32 * MiB });
+    // A connection whose host is gone never ends by itself: our target ends it after this time.
+    const ours = await context.target({ size: 32 * MiB, limits: { terminateTimeout: 3000 } });
     const linux = await context.linux({
       over: context.connect(ours, '-k 2').trimEnd(),
       uuid: '77777777-8888-4999-8aaa-bbbbbbbbbbbb',
