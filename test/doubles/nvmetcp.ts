@@ -9,7 +9,7 @@ import ts from 'typescript';
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const built = join(root, '.tap', 'nvmetcp');
 /** What is made, and run as `dist/…`, where `nvme-tcp` is the package itself. */
-const FOLDERS = ['src', 'examples', join('scripts', 'demo')];
+const FOLDERS = ['src', 'examples', join('scripts', 'demo'), join('scripts', 'interop')];
 const CLI = 'src/cli/main.js';
 
 const compilerOptions: ts.CompilerOptions = {
