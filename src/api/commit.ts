@@ -9,10 +9,8 @@ import {
   type ReferralEntry,
   type TargetDocument,
   isFile,
-  nguidOf,
 } from '../config/document.ts';
 import { type Change, anaOf, groupsOf, keyOf } from '../config/plan.ts';
-import { uuidBytes } from '../layout/field.ts';
 import { AnaState, anaStateName } from '../nvme/ana-log.ts';
 import { must } from '../runtime/assert.ts';
 import type { FileIo } from '../runtime/ports.ts';
@@ -65,11 +63,15 @@ export class Commit {
         );
         break;
       case 'add subsystem': {
-        const { nqn, serial, model, shared, hosts, cntlids } = change.subsystem;
+        const { cntlids, ioQueues, ...options } = change.subsystem;
         const range = cntlids && { cntlids: { first: cntlids[0], last: cntlids[1] } };
-        target.addSubsystem({ nqn, serial, model, shared, hosts, ...range });
+        target.addSubsystem({ ...options, ioQueues: this.#queues(ioQueues), ...range });
         break;
       }
+      case 'set subsystem':
+        this.#subsystem(change.nqn).setFirmware(change.firmware);
+        this.#subsystem(change.nqn).setIoQueues(this.#queues(change.ioQueues));
+        break;
       case 'set hosts':
         this.#subsystem(change.nqn).setHosts(change.hosts);
         break;
@@ -124,6 +126,11 @@ export class Commit {
     );
   }
 
+  /** A number from another target may be more than this one allows. */
+  #queues(asked: number | undefined): number | undefined {
+    return asked === undefined ? undefined : Math.min(asked, this.#target.limits.ioQueues);
+  }
+
   // ---- namespaces
 
   #remove(nqn: string, nsid: number): void {
@@ -165,9 +172,10 @@ export class Commit {
     const { uuid, blockSize, readOnly, anagrpid, shared, hosts, enabled } = entry;
     const subsystem = this.#subsystem(nqn);
     const file = this.#file(change);
-    const nguid = nguidBytes(entry);
+    const nguid = bytesOf(entry.nguid);
+    const eui64 = bytesOf(entry.eui64);
     const facts = this.#preparation.facts.get(uuid);
-    const options = { nsid, uuid, nguid, blockSize, readOnly, anagrpid, shared, hosts, facts };
+    const options = { nsid, uuid, nguid, eui64, blockSize, readOnly, anagrpid, shared, hosts, facts };
     const namespace = this.#target.addNamespace(subsystem, file, options);
     if (!enabled) this.#disable(namespace);
   }
@@ -230,10 +238,9 @@ export class Commit {
   }
 }
 
-const nguidBytes = (entry: NamespaceEntry): Uint8Array | undefined =>
-  entry.nguid === undefined
-    ? undefined
-    : uuidBytes(nguidOf(entry).replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-'));
+/** Of digits that were checked. */
+const bytesOf = (digits: string | undefined): Uint8Array | undefined =>
+  digits === undefined ? undefined : Uint8Array.from(digits.match(/../g) ?? [], (pair) => parseInt(pair, 16));
 
 const ANA = new Map(Object.values(AnaState).map((state) => [anaStateName(state), state]));
 const anaStateOf = (name: AnaStateName): AnaState => must(ANA.get(name), name);

@@ -195,7 +195,8 @@ export class Preparation {
 
   // ---- ports
 
-  async #port({ id, address }: PortEntry, plan: readonly Change[]): Promise<void> {
+  async #port(entry: PortEntry, plan: readonly Change[]): Promise<void> {
+    const { id, address } = entry;
     const wanted = addressOf(address);
     // What goes by the same plan makes way first; its connections do not notice.
     for (const change of plan) {
@@ -206,11 +207,17 @@ export class Preparation {
       this.#paused.add(old);
       await closed(old);
     }
-    this.ports.set(id, must(await this.#bind(id, address), 'a port that is bound'));
+    this.ports.set(id, must(await this.#bind(entry), 'a port that is bound'));
   }
 
-  #bind(id: number, address: string): Promise<Port | undefined> {
-    return answer<Port | undefined>((done) => this.#target.bindPort(addressOf(address), id, done));
+  #bind({ id, address, inlineDataSize, maxQueueSize }: PortEntry): Promise<Port | undefined> {
+    const most = this.#target.limits.queueEntries;
+    const options = {
+      ioCapsuleData: inlineDataSize,
+      // A number from another target may be more than this one allows.
+      queueEntries: maxQueueSize === undefined ? undefined : Math.min(maxQueueSize, most),
+    };
+    return answer<Port | undefined>((done) => this.#target.bindPort(addressOf(address), id, done, options));
   }
 }
 

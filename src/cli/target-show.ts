@@ -31,12 +31,23 @@ export function targetTree({ subsystems, ports, discovery, pending }: TargetShow
   return sections.map((section) => section.join('\n')).join('\n\n');
 }
 
-const subsystemLine = ({ nqn, serial, model, shared, hosts }: SubsystemShown): string =>
+const subsystemLine = ({
+  nqn,
+  serial,
+  model,
+  firmware,
+  ioQueues,
+  shared,
+  ana,
+  hosts,
+}: SubsystemShown): string =>
   [
     `subsystem ${nqn}`,
-    `serial ${serial}, model ${model}`,
+    `serial ${serial}, model ${model}, firmware ${firmware}`,
+    `I/O queues: ${ioQueues}`,
     hosts === undefined ? 'every host may connect' : `for ${hosts.join(', ') || 'no host'}`,
     ...(shared ? [] : ['one controller at a time']),
+    ...(ana ? [] : ['without ANA']),
   ].join('; ');
 
 function subsystemBranches({ namespaces, controllers }: SubsystemShown): Branch[] {
@@ -63,7 +74,7 @@ function subsystemBranches({ namespaces, controllers }: SubsystemShown): Branch[
 }
 
 function namespaceText(namespace: NamespaceDescription): string {
-  const { nsid, uuid, state, path, size, blockSize, writeProtected, shared, anagrpid, hosts, owner } =
+  const { nsid, uuid, eui64, state, path, size, blockSize, writeProtected, shared, anagrpid, hosts, owner } =
     namespace;
   return [
     `namespace ${nsid}: ${formatSize(size)}, ${blockSize}-byte blocks, ${path.startsWith('memory:') ? 'memory' : path}`,
@@ -73,6 +84,7 @@ function namespaceText(namespace: NamespaceDescription): string {
     ...(shared ? [] : [owner ? `private, of ${owner.hostnqn}` : 'private']),
     ...(hosts ? [`seen by ${hosts.join(', ') || 'no host'}`] : []),
     `uuid ${uuid}`,
+    ...(eui64 === undefined ? [] : [`eui64 ${eui64}`]),
   ].join(', ');
 }
 
@@ -88,8 +100,10 @@ const portLine = ({ id, address, state, listening, connections, why }: PortShown
   `port ${id}: ${listening ?? address}, ${state}${why === undefined ? '' : `: ${why}`}` +
   (listening === undefined ? '' : `, connections: ${connections}`);
 
-const portBranches = ({ subsystems, ana, referrals }: PortShown): Branch[] => [
+const portBranches = ({ subsystems, ana, referrals, inlineDataSize, maxQueueSize }: PortShown): Branch[] => [
   ...(subsystems.length === 0 ? [{ text: 'discovery only' }] : subsystems.map((text) => ({ text }))),
+  ...(inlineDataSize === undefined ? [] : [{ text: `in-capsule data: ${inlineDataSize} bytes` }]),
+  ...(maxQueueSize === undefined ? [] : [{ text: `queues of ${maxQueueSize} entries` }]),
   ...ana.map(({ grpid, state }) => ({ text: `ANA group ${grpid}: ${state}` })),
   ...referrals.map(({ name, address }) => ({ text: `refers to ${name}, ${address}` })),
 ];

@@ -43,12 +43,15 @@ export function applyConfig(document: TargetDocument, config: Config, facts: App
   const make = new Map<string, number>();
   const subsystems = config.subsystems.map((wanted, i): SubsystemEntry => {
     const before = document.subsystems.find(({ nqn }) => nqn === wanted.nqn);
-    const { serial, model, allow_any_host, cntlid_min, cntlid_max } = wanted.attr;
+    const { serial, model, allow_any_host, cntlid_min, cntlid_max, qid_max, firmware } = wanted.attr;
     const made: SubsystemEntry = {
       nqn: wanted.nqn,
       serial: serial ?? before?.serial ?? facts.newSerial(),
       model: model ?? before?.model ?? DEFAULT_MODEL,
       shared: wanted.shared,
+      ...(qid_max !== undefined && { ioQueues: qid_max }),
+      ...(firmware !== undefined && { firmware }),
+      ...(!wanted.ana && { ana: false }),
       ...(allow_any_host ? {} : { hosts: [...new Set(wanted.allowed_hosts)] }),
       ...rangeOf(cntlid_min, cntlid_max),
       namespaces: [],
@@ -123,10 +126,12 @@ function namespaceEntry(
   const { device, hosts } = wanted;
   const uuid = device.uuid ?? match?.uuid ?? facts.newUuid();
   const nguid = device.nguid ?? match?.nguid;
+  const eui64 = wanted.eui64 ?? match?.eui64;
   const common = {
     nsid,
     uuid,
     ...(nguid === undefined || nguid === uuid.replaceAll('-', '') ? {} : { nguid }),
+    ...(eui64 !== undefined && { eui64 }),
     blockSize: wanted.block_size ?? match?.blockSize ?? 512,
     readOnly: wanted.read_only ?? false,
     anagrpid: groupOf(wanted),
@@ -145,7 +150,8 @@ function namespaceEntry(
 }
 
 function portEntry(wanted: Config['ports'][number]): PortEntry {
-  const { portid, addr, enable, subsystems, ana_groups, referrals } = wanted;
+  const { portid, addr, enable, subsystems, ana_groups, referrals, param } = wanted;
+  const { inline_data_size: inlineDataSize, max_queue_size: maxQueueSize } = param;
   return {
     id: portid,
     address: formatAddress({ host: addr.traddr, port: addr.trsvcid }),
@@ -163,5 +169,7 @@ function portEntry(wanted: Config['ports'][number]): PortEntry {
         address: formatAddress({ host: referral.addr.traddr, port: referral.addr.trsvcid }),
         id: referral.addr.portid,
       })),
+    ...(inlineDataSize !== undefined && { inlineDataSize }),
+    ...(maxQueueSize !== undefined && { maxQueueSize }),
   };
 }

@@ -28,6 +28,15 @@ export function nguidProblem(text: string): string | undefined {
   return /^0+$/.test(digits) ? 'is all zeroes, which means none' : undefined;
 }
 
+/** Like `nguidDigits`, of an EUI-64. */
+export const eui64Digits = (text: string): string => text.replaceAll(/[-:.]/g, '').toLowerCase();
+
+export function eui64Problem(text: string): string | undefined {
+  const digits = eui64Digits(text);
+  if (!/^[0-9a-f]{16}$/.test(digits)) return `${JSON.stringify(text)} is not 16 hexadecimal digits`;
+  return /^0+$/.test(digits) ? 'is all zeroes, which means none' : undefined;
+}
+
 export const addressProblem: Check = (text) =>
   parseAddress(text) === undefined ? `${JSON.stringify(text)} is not HOST:PORT` : undefined;
 

@@ -40,6 +40,7 @@ function distinctNamespaces({ subsystems }: TargetDocument): ConfigError | undef
   return (
     twice(all, at, 'uuid', ({ uuid }) => uuid) ??
     twice(all, at, 'nguid', nguidOf) ??
+    twice(all, at, 'eui64', ({ eui64 }) => eui64) ??
     twice(all, at, 'path', (entry) => (isFile(entry) ? entry.path : undefined)) ??
     twice(all, at, 'fileId', fileKey)
   );

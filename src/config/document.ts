@@ -12,6 +12,16 @@ export const BLOCK_SIZES: readonly number[] = [512, 4096];
 /** Longest serial and model number, in ASCII characters. */
 export const SERIAL_LENGTH = 20;
 export const MODEL_LENGTH = 40;
+/** Longest Firmware Revision. */
+export const FIRMWARE_LENGTH = 8;
+/** The most in-capsule data of an I/O command that a port may be given, and what it has to be a multiple of. */
+export const MOST_INLINE_DATA = 1024 * 1024;
+export const INLINE_DATA_UNIT = 16;
+/** Fewer entries than this no I/O queue of Linux has. */
+export const LEAST_QUEUE_SIZE = 16;
+export const MOST_QUEUE_SIZE = 65_536;
+/** QIDs of I/O queues go from 1 to this. */
+export const LAST_QID = 65_534;
 export const LAST_NSID = 0xffff_fffe;
 /** CNTLIDs go from 1 to FFEFh (Base 2.1, section 3.1.1). */
 export const LAST_CNTLID = 0xffef;
@@ -34,6 +44,8 @@ interface NamespaceCommon {
   readonly uuid: string;
   /** 32 hexadecimal digits; without it the UUID's. */
   readonly nguid?: string;
+  /** 16 hexadecimal digits; without it there is none. */
+  readonly eui64?: string;
   readonly blockSize: number;
   readonly readOnly: boolean;
   /** ANA group. */
@@ -71,6 +83,12 @@ export interface SubsystemEntry {
   readonly model: string;
   /** Off: one controller at a time (LIFE.14). */
   readonly shared: boolean;
+  /** I/O queues that a controller may have; without it, or above that, as many as the target allows. */
+  readonly ioQueues?: number;
+  /** Firmware Revision; without it the version of this program. */
+  readonly firmware?: string;
+  /** Off: hosts are not told of Asymmetric Namespace Access. */
+  readonly ana?: false;
   /** Host NQNs that may connect; without it every host may. */
   readonly hosts?: readonly string[];
   /** The range that CNTLIDs are taken from. */
@@ -105,6 +123,10 @@ export interface PortEntry {
   readonly subsystems: readonly string[];
   readonly ana: readonly AnaEntry[];
   readonly referrals: readonly ReferralEntry[];
+  /** In-capsule data of an I/O command, bytes; without it as the limits of the target say. */
+  readonly inlineDataSize?: number;
+  /** Entries of an I/O queue; without it, or above that, as the limits of the target say. */
+  readonly maxQueueSize?: number;
   readonly volatile?: true;
   readonly dormant?: true;
   /** Every group is inaccessible here until hosts have moved to another port. Not written: a restart ends it. */
@@ -136,8 +158,8 @@ export const namespaceName = (nqn: string, nsid: number): string => `namespace $
 
 /** What is written, in this order: whatever an edit did to the objects, the same document is the same text. */
 const KEYS = (
-  'version id name nqn serial model address nsid uuid nguid path fileId born memory blockSize readOnly ' +
-  'anagrpid enabled shared hosts cntlids namespaces subsystems ports grpid state ana referrals'
+  'version id name nqn serial model address nsid uuid nguid eui64 path fileId born memory blockSize readOnly ' +
+  'anagrpid enabled shared ioQueues firmware hosts cntlids namespaces subsystems ports grpid state ana referrals inlineDataSize maxQueueSize'
 ).split(' ');
 
 /** What is written: nothing that goes with the process, with the line ends and indentation of a file that people read. */

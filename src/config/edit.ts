@@ -79,6 +79,15 @@ export function freePortId(document: TargetDocument): number {
   return id;
 }
 
+/** What is undefined stays as it is. */
+function withSettings<T extends object>(entry: T, settings: object): T {
+  let next = entry;
+  for (const [key, value] of Object.entries(settings) as [keyof T & string, unknown][])
+    if (value === null) next = dropped(next, key);
+    else if (value !== undefined) next = { ...next, [key]: value };
+  return next;
+}
+
 // ---- subsystems
 
 function withSubsystem(
@@ -113,6 +122,17 @@ export const removeSubsystem =
       })),
     };
   };
+
+/** What a subsystem may be given while hosts are connected; null: what there is without it. */
+export interface SubsystemSettings {
+  readonly ioQueues?: number | null | undefined;
+  readonly firmware?: string | null | undefined;
+}
+
+export const setSubsystem =
+  (nqn: string, settings: SubsystemSettings): Edit =>
+  (document) =>
+    withSubsystem(document, nqn, (subsystem) => withSettings(subsystem, settings));
 
 /** Undefined: every host may connect. An empty list: none may. */
 export const setHosts =
@@ -219,6 +239,17 @@ export const enablePort =
   (id: number, enabled: boolean): Edit =>
   (document) =>
     withPort(document, id, (port) => ({ ...dropped(port, 'draining'), enabled }));
+
+/** What a port may be given; null: what there is without it. Hosts that came through it come back with it. */
+export interface PortSettings {
+  readonly inlineDataSize?: number | null | undefined;
+  readonly maxQueueSize?: number | null | undefined;
+}
+
+export const setPort =
+  (id: number, settings: PortSettings): Edit =>
+  (document) =>
+    withPort(document, id, (port) => withSettings(port, settings));
 
 /** Every group becomes inaccessible through it, without a change of what is configured. */
 export const drainPort =

@@ -14,7 +14,7 @@ import {
 import { type FileIdentity, isSameFile, withIdentity } from './file-identity.ts';
 import { ConfigError } from './problem.ts';
 import { type FileNamespace, type NamespaceRequest, bytesOf, checkRequest } from './request.ts';
-import { nguidDigits } from './checks.ts';
+import { eui64Digits, nguidDigits } from './checks.ts';
 
 export interface ExportFacts {
   /** What is at an absolute path; undefined: nothing. */
@@ -147,7 +147,16 @@ export function anotherFile(entry: FileEntry, { fileId }: FileIdentity, place: s
 
 /** What hosts have seen of a disk does not change by the way. */
 function checkSame(known: FileEntry, request: FileNamespace, { place }: ExportFacts): void {
-  for (const key of ['blockSize', 'readOnly', 'nsid', 'uuid', 'nguid', 'anagrpid', 'shared'] as const) {
+  for (const key of [
+    'blockSize',
+    'readOnly',
+    'nsid',
+    'uuid',
+    'nguid',
+    'eui64',
+    'anagrpid',
+    'shared',
+  ] as const) {
     const wanted = request[key];
     if (wanted === undefined || wanted === known[key]) continue;
     const what = `${known.path} is namespace ${known.nsid} with ${key} ${String(known[key])}, not ${wanted}`;
@@ -170,11 +179,12 @@ function common(
   const subsystem = subsystemOf(document, nqn);
   const nsid = request.nsid ?? freeNsid(subsystem, wanted);
   if (nsid > lastNsid) throw new ConfigError(`namespace ${nsid}: NSIDs go up to ${lastNsid}`);
-  const { blockSize = 512, anagrpid = 1, shared = true, hosts, nguid } = request;
+  const { blockSize = 512, anagrpid = 1, shared = true, hosts, nguid, eui64 } = request;
   return {
     nsid,
     uuid: freeUuid(document, request.uuid?.toLowerCase() ?? newUuid()),
     ...(nguid === undefined ? {} : { nguid: nguidDigits(nguid) }),
+    ...(eui64 === undefined ? {} : { eui64: eui64Digits(eui64) }),
     blockSize,
     anagrpid,
     enabled: true,

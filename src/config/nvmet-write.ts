@@ -36,7 +36,7 @@ export function writeConfig(document: TargetDocument, own: boolean): Written {
 }
 
 function subsystemOut(
-  { nqn, serial, model, shared, hosts, cntlids, namespaces }: SubsystemEntry,
+  { nqn, serial, model, shared, ioQueues, firmware, ana, hosts, cntlids, namespaces }: SubsystemEntry,
   own: boolean,
 ) {
   return {
@@ -46,15 +46,18 @@ function subsystemOut(
       serial,
       model,
       ...(cntlids && { cntlid_min: String(cntlids[0]), cntlid_max: String(cntlids[1]) }),
+      ...(ioQueues !== undefined && { qid_max: String(ioQueues) }),
+      ...(firmware !== undefined && { firmware }),
     },
     allowed_hosts: hosts ?? [],
     namespaces: namespaces.filter((entry) => own || isFile(entry)).map((entry) => namespaceOut(entry, own)),
     ...(own && !shared && { shared }),
+    ...(own && ana === false && { ana }),
   };
 }
 
 function namespaceOut(entry: NamespaceEntry, own: boolean) {
-  const { nsid, uuid, enabled, anagrpid, blockSize, readOnly, shared, hosts } = entry;
+  const { nsid, uuid, eui64, enabled, anagrpid, blockSize, readOnly, shared, hosts } = entry;
   return {
     nsid,
     enable: enabled ? 1 : 0,
@@ -68,6 +71,7 @@ function namespaceOut(entry: NamespaceEntry, own: boolean) {
     ana_grpid: anagrpid,
     ...(own && {
       ...(isFile(entry) ? {} : { memory: entry.memory }),
+      ...(eui64 !== undefined && { eui64 }),
       block_size: blockSize,
       ...(readOnly && { read_only: readOnly }),
       ...(!shared && { shared }),
@@ -77,10 +81,15 @@ function namespaceOut(entry: NamespaceEntry, own: boolean) {
 }
 
 function portOut(port: PortEntry, groups: readonly number[], own: boolean) {
-  const { id, address, enabled, subsystems, ana, referrals } = port;
+  const { id, address, enabled, subsystems, ana, referrals, inlineDataSize, maxQueueSize } = port;
+  const param = {
+    ...(inlineDataSize !== undefined && { inline_data_size: String(inlineDataSize) }),
+    ...(maxQueueSize !== undefined && { max_queue_size: String(maxQueueSize) }),
+  };
   return {
     portid: id,
     addr: addressOut(address),
+    ...(Object.keys(param).length > 0 && { param }),
     subsystems,
     ana_groups: groups.map((grpid) => ({
       grpid,
@@ -103,12 +112,14 @@ function addressOut(address: string) {
 
 function lostOf(subsystems: readonly SubsystemEntry[], ports: readonly PortEntry[]): string[] {
   const lost: string[] = [];
-  for (const { nqn, shared, namespaces } of subsystems) {
+  for (const { nqn, shared, ana, namespaces } of subsystems) {
     if (!shared) lost.push(`subsystem ${nqn}: one controller at a time`);
+    if (ana === false) lost.push(`subsystem ${nqn}: without ANA`);
     for (const entry of namespaces) {
       const name = namespaceName(nqn, entry.nsid);
       if (!isFile(entry)) lost.push(`${name}: it is in memory`);
       else if (entry.blockSize !== 512) lost.push(`${name}: ${entry.blockSize}-byte blocks`);
+      if (entry.eui64 !== undefined) lost.push(`${name}: its EUI-64`);
       if (entry.readOnly) lost.push(`${name}: read-only`);
       if (!entry.shared) lost.push(`${name}: private`);
       if (entry.hosts) lost.push(`${name}: seen by some hosts only`);

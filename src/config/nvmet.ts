@@ -4,8 +4,29 @@
  */
 import { z } from 'zod';
 import { formatAddress } from './address.ts';
-import { nguidProblem, nguidDigits, pathProblem, uuidProblem, addressProblem } from './checks.ts';
-import { ANA_GROUPS, ANA_STATES, LAST_CNTLID, LAST_NSID, LAST_PORT_ID } from './document.ts';
+import {
+  addressProblem,
+  asciiProblem,
+  eui64Digits,
+  eui64Problem,
+  nguidDigits,
+  nguidProblem,
+  pathProblem,
+  uuidProblem,
+} from './checks.ts';
+import {
+  ANA_GROUPS,
+  ANA_STATES,
+  FIRMWARE_LENGTH,
+  INLINE_DATA_UNIT,
+  LAST_CNTLID,
+  LAST_NSID,
+  LAST_PORT_ID,
+  LAST_QID,
+  LEAST_QUEUE_SIZE,
+  MOST_INLINE_DATA,
+  MOST_QUEUE_SIZE,
+} from './document.ts';
 import { ConfigError } from './problem.ts';
 import { blockSize, checked, model, nqn, parseJson, serial, text, whole } from './schema.ts';
 import { parseSize } from './units.ts';
@@ -47,6 +68,7 @@ const namespace = z.strictObject({
   ana: z.strictObject({ grpid: digits(1, ANA_GROUPS).optional() }).default({}),
   ana_grpid: digits(1, ANA_GROUPS).optional(),
   // Ours.
+  eui64: text(eui64Problem).transform(eui64Digits).optional(),
   memory: size.optional(),
   size: size.optional(),
   block_size: blockSize.optional(),
@@ -64,13 +86,26 @@ const subsystem = z.strictObject({
       model: model.optional(),
       cntlid_min: digits(1, LAST_CNTLID).optional(),
       cntlid_max: digits(1, LAST_CNTLID).optional(),
+      qid_max: digits(1, LAST_QID).optional(),
+      // Linux shows its whole release where none was set, and tells hosts what fits.
+      firmware: text((value) => asciiProblem(value.slice(0, FIRMWARE_LENGTH), FIRMWARE_LENGTH))
+        .transform((value) => value.slice(0, FIRMWARE_LENGTH).trim())
+        .optional(),
     })
     .default({ allow_any_host: false }),
   allowed_hosts: z.array(nqn).default([]),
   namespaces: z.array(namespace).default([]),
   // Ours.
   shared: z.boolean().default(true),
+  ana: z.boolean().default(true),
 });
+
+/** A number that configfs shows as -1 where it was never set. */
+const orUnset = (least: number, most: number, unit = 1) =>
+  z
+    .union([z.literal([-1, '-1']).transform(() => undefined), digits(least, most)])
+    .refine((value) => value === undefined || value % unit === 0, `has to be a multiple of ${unit}`)
+    .optional();
 
 /** Which kinds of address there are. */
 const adrfam = z.enum(['ipv4', 'ipv6']);
@@ -99,7 +134,12 @@ const place = z
 const port = z.strictObject({
   portid: digits(1, LAST_PORT_ID),
   addr: place,
-  param: z.strictObject({}).default({}),
+  param: z
+    .strictObject({
+      inline_data_size: orUnset(0, MOST_INLINE_DATA, INLINE_DATA_UNIT),
+      max_queue_size: orUnset(LEAST_QUEUE_SIZE, MOST_QUEUE_SIZE),
+    })
+    .default({}),
   subsystems: z.array(nqn).default([]),
   ana_groups: z
     .array(

@@ -25,6 +25,13 @@ export type Change =
   /** Its namespaces and listeners have changes of their own. */
   | { readonly kind: 'remove subsystem'; readonly nqn: string; readonly replaced: boolean }
   | { readonly kind: 'add subsystem'; readonly nqn: string; readonly subsystem: SubsystemEntry }
+  | {
+      readonly kind: 'set subsystem';
+      readonly nqn: string;
+      readonly ioQueues: number | undefined;
+      readonly firmware: string | undefined;
+      readonly before: SubsystemEntry;
+    }
   | { readonly kind: 'set hosts'; readonly nqn: string; readonly hosts: readonly string[] | undefined }
   | {
       readonly kind: 'add namespace';
@@ -99,8 +106,13 @@ export function diff(running: TargetDocument, wanted: TargetDocument): Change[] 
   for (const [nqn, { subsystem, namespaces }] of after) {
     const old = replaced.has(nqn) ? undefined : before.get(nqn);
     if (old === undefined) added.push({ kind: 'add subsystem', nqn, subsystem });
-    else if (!sameList(old.subsystem.hosts, subsystem.hosts))
-      added.push({ kind: 'set hosts', nqn, hosts: subsystem.hosts });
+    else {
+      const { subsystem: was } = old;
+      const { hosts, ioQueues, firmware } = subsystem;
+      if (!sameList(was.hosts, hosts)) added.push({ kind: 'set hosts', nqn, hosts });
+      if (was.ioQueues !== ioQueues || was.firmware !== firmware)
+        added.push({ kind: 'set subsystem', nqn, ioQueues, firmware, before: was });
+    }
     for (const [nsid, entry] of namespaces) {
       const known = old?.namespaces.get(nsid);
       if (known !== undefined && isSameNamespace(known, entry))
@@ -136,11 +148,12 @@ const bySubsystem = ({ subsystems }: TargetDocument): Map<string, Known> =>
 /** What is fixed when a subsystem is made (LIFE.11): another value makes another subsystem. */
 function isReplaced(before: SubsystemEntry | undefined, after: SubsystemEntry): boolean {
   if (before === undefined) return false;
-  const { serial, model, shared, cntlids } = after;
+  const { serial, model, shared, ana, cntlids } = after;
   return (
     before.serial !== serial ||
     before.model !== model ||
     before.shared !== shared ||
+    before.ana !== ana ||
     before.cntlids?.[0] !== cntlids?.[0] ||
     before.cntlids?.[1] !== cntlids?.[1]
   );
@@ -148,7 +161,7 @@ function isReplaced(before: SubsystemEntry | undefined, after: SubsystemEntry): 
 
 /** What hosts have seen of a disk never changes under them: with another value it is another disk (LIFE.10). */
 function isSameNamespace(before: NamespaceEntry, after: NamespaceEntry): boolean {
-  for (const key of ['uuid', 'blockSize', 'readOnly', 'shared'] as const)
+  for (const key of ['uuid', 'eui64', 'blockSize', 'readOnly', 'shared'] as const)
     if (before[key] !== after[key]) return false;
   if (nguidOf(before) !== nguidOf(after)) return false;
   if (!isFile(before) || !isFile(after))
@@ -198,9 +211,10 @@ function diffPorts(
   const groups = groupsOf(running, wanted);
   const first: Change[] = [];
   const last: Change[] = [];
-  for (const [id, { address, subsystems }] of before) {
+  for (const [id, old] of before) {
+    const { address, subsystems } = old;
     const next = after.get(id);
-    if (next?.address !== address) {
+    if (next === undefined || !isSamePort(old, next)) {
       const kept = next === undefined && wanted.ports.some((port) => port.id === id);
       first.push({ kind: 'remove port', id, address, kept });
       continue;
@@ -211,7 +225,7 @@ function diffPorts(
   }
   for (const [id, port] of after) {
     const old = before.get(id);
-    if (old?.address !== port.address) {
+    if (old === undefined || !isSamePort(old, port)) {
       last.push({ kind: 'add port', id, port });
       continue;
     }
@@ -226,6 +240,12 @@ function diffPorts(
   }
   return { first, last };
 }
+
+/** What is told to hosts when they connect: with another value they have to connect again. */
+const isSamePort = (one: PortEntry, other: PortEntry): boolean =>
+  one.address === other.address &&
+  one.inlineDataSize === other.inlineDataSize &&
+  one.maxQueueSize === other.maxQueueSize;
 
 /** The state that hosts are told. */
 export const anaOf = (port: PortEntry, grpid: number): AnaStateName =>
@@ -261,6 +281,8 @@ export function describeChange(change: Change): string {
       return `- subsystem ${change.nqn}${change.replaced ? ' (to be made anew)' : ''}`;
     case 'add subsystem':
       return `+ subsystem ${change.nqn}: ${hostsText(change.subsystem.hosts)}`;
+    case 'set subsystem':
+      return `~ subsystem ${change.nqn}: ${settingsText(change)}`;
     case 'set hosts':
       return `~ subsystem ${change.nqn}: ${hostsText(change.hosts)}`;
     case 'add namespace':
@@ -278,7 +300,7 @@ export function describeChange(change: Change): string {
     case 'set referrals':
       return `~ port ${change.id}: refers to ${change.referrals.map(({ address }) => address).join(', ') || 'nobody'}`;
     case 'add port':
-      return `+ port ${change.id}, ${change.port.address}: ${change.port.subsystems.join(', ') || 'discovery only'}`;
+      return `+ port ${change.id}, ${change.port.address}: ${portText(change.port)}`;
     case 'add listener':
       return `+ ${change.nqn} on port ${change.id}`;
   }
@@ -286,6 +308,20 @@ export function describeChange(change: Change): string {
 
 const hostsText = (hosts: readonly string[] | undefined): string =>
   hosts === undefined ? 'every host may connect' : `for ${hosts.join(', ') || 'no host'}`;
+
+function settingsText({ ioQueues, firmware, before }: Extract<Change, { kind: 'set subsystem' }>): string {
+  return [
+    ...(ioQueues === before.ioQueues ? [] : [`I/O queues: ${ioQueues ?? 'all'}; its hosts connect again`]),
+    ...(firmware === before.firmware ? [] : [`firmware ${firmware ?? 'as built'}`]),
+  ].join(', ');
+}
+
+const portText = ({ subsystems, inlineDataSize, maxQueueSize }: PortEntry): string =>
+  [
+    subsystems.join(', ') || 'discovery only',
+    ...(inlineDataSize === undefined ? [] : [`${inlineDataSize} bytes of in-capsule data`]),
+    ...(maxQueueSize === undefined ? [] : [`queues of ${maxQueueSize} entries`]),
+  ].join('; ');
 
 function entryText(entry: NamespaceEntry): string {
   const { blockSize, readOnly, enabled, anagrpid } = entry;

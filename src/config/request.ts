@@ -1,5 +1,5 @@
 /** What a program, a flag or the control socket may ask to be exported. */
-import { type Check, nguidProblem, uuidProblem } from './checks.ts';
+import { type Check, eui64Problem, nguidProblem, uuidProblem } from './checks.ts';
 import { ANA_GROUPS, BLOCK_SIZES } from './document.ts';
 import { ConfigError } from './problem.ts';
 import { formatSize, parseSize } from './units.ts';
@@ -13,6 +13,8 @@ interface Common {
   readonly uuid?: string | undefined;
   /** 32 hexadecimal digits; made from the UUID when it is not given. */
   readonly nguid?: string | undefined;
+  /** 16 hexadecimal digits; none when it is not given. */
+  readonly eui64?: string | undefined;
   /** ANA group, 1 when it is not given. */
   readonly anagrpid?: number | undefined;
   /** False: only the first host that attaches it may use it, through one controller at a time. */
@@ -57,6 +59,7 @@ export function checkRequest(request: NamespaceRequest): void {
   const texts: [string, string | undefined, Check][] = [
     ['the UUID', request.uuid, uuidProblem],
     ['the NGUID', request.nguid, nguidProblem],
+    ['the EUI-64', request.eui64, eui64Problem],
     ...(request.hosts ?? []).map((host): [string, string, Check] => ['the host NQN', host, nqnProblem]),
   ];
   for (const [what, text, check] of texts) {

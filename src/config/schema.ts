@@ -9,6 +9,7 @@ import {
   addressProblem,
   asciiProblem,
   type Check,
+  eui64Problem,
   nguidProblem,
   pathProblem,
   uuidProblem,
@@ -18,10 +19,16 @@ import {
   ANA_GROUPS,
   ANA_STATES,
   BLOCK_SIZES,
+  FIRMWARE_LENGTH,
+  INLINE_DATA_UNIT,
   LAST_CNTLID,
   LAST_NSID,
   LAST_PORT_ID,
+  LAST_QID,
+  LEAST_QUEUE_SIZE,
   MODEL_LENGTH,
+  MOST_INLINE_DATA,
+  MOST_QUEUE_SIZE,
   type NamespaceEntry,
   SERIAL_LENGTH,
   type TargetDocument,
@@ -44,6 +51,13 @@ export const blockSize = z
 const uuid = text(uuidProblem).transform((value) => value.toLowerCase());
 export const nqn = text(nqnProblem);
 export const serial = text((value) => asciiProblem(value, SERIAL_LENGTH));
+export const firmware = text((value) => asciiProblem(value, FIRMWARE_LENGTH));
+export const ioQueues = whole(1, LAST_QID);
+export const inlineDataSize = whole(0, MOST_INLINE_DATA).refine(
+  (bytes) => bytes % INLINE_DATA_UNIT === 0,
+  `has to be a multiple of ${INLINE_DATA_UNIT}`,
+);
+export const maxQueueSize = whole(LEAST_QUEUE_SIZE, MOST_QUEUE_SIZE);
 export const model = text((value) => asciiProblem(value, MODEL_LENGTH));
 
 const file = {
@@ -57,6 +71,7 @@ const namespace = z
     nsid: whole(1, LAST_NSID),
     uuid,
     nguid: text(nguidProblem).exactOptional(),
+    eui64: text(eui64Problem).exactOptional(),
     blockSize,
     readOnly: z.boolean(),
     anagrpid: whole(1, ANA_GROUPS),
@@ -81,6 +96,9 @@ const version2 = z.strictObject({
       serial,
       model,
       shared: z.boolean(),
+      ioQueues: ioQueues.exactOptional(),
+      firmware: firmware.exactOptional(),
+      ana: z.literal(false).exactOptional(),
       hosts: z.array(nqn).exactOptional(),
       cntlids: z.tuple([whole(1, LAST_CNTLID), whole(1, LAST_CNTLID)]).exactOptional(),
       namespaces: z.array(namespace),
@@ -96,6 +114,8 @@ const version2 = z.strictObject({
       referrals: z.array(
         z.strictObject({ name: text(), address: text(addressProblem), id: whole(0, LAST_PORT_ID) }),
       ),
+      inlineDataSize: inlineDataSize.exactOptional(),
+      maxQueueSize: maxQueueSize.exactOptional(),
     }),
   ),
 });

@@ -25,7 +25,6 @@ const rule = (path: string, message: string, ...harmless: readonly string[]): Ru
 });
 
 const AUTHENTICATION = 'hosts are not authenticated';
-const IN_CAPSULE = 'in-capsule data is the same for every port';
 const INTEGRITY = 'there is no end-to-end protection';
 
 /** `*` stands for every item of a list. */
@@ -33,9 +32,7 @@ const RULES: readonly Rule[] = [
   rule('hosts.*.dhchap', AUTHENTICATION, '{}'),
   ...['key', 'ctrl_key', 'hash', 'dhgroup'].map((key) => rule(`hosts.*.dhchap_${key}`, AUTHENTICATION, '')),
   rule('subsystems.*.attr.pi_enable', INTEGRITY, '0'),
-  rule('subsystems.*.attr.qid_max', 'the number of I/O queues is a limit of the whole target'),
   rule('subsystems.*.attr.version', 'the version that is reported follows from what is built'),
-  rule('subsystems.*.attr.firmware', 'the firmware revision is the version of this program'),
   rule('subsystems.*.attr.ieee_oui', 'no IEEE OUI is reported', '0x000000', '0'),
   rule('subsystems.*.passthru', 'NVMe devices are not passed through', '[]'),
   rule('subsystems.*.namespaces.*.resv', 'reservations are always there', '{}', '{"enable":"1"}'),
@@ -46,8 +43,6 @@ const RULES: readonly Rule[] = [
   ),
   rule('subsystems.*.namespaces.*.revalidate_size', 'a size is looked at again when resize is called', '0'),
   rule('subsystems.*.namespaces.*.p2pmem', 'peer-to-peer memory is not used', '', '0', 'none'),
-  rule('ports.*.param.inline_data_size', IN_CAPSULE, '16384', '-1'),
-  rule('ports.*.param.max_queue_size', 'the queue size is a limit of the whole target', '1024', '-1'),
   rule('ports.*.param.mdts', 'the largest transfer is a limit of the whole target', '0', '-1'),
   rule('ports.*.param.pi_enable', INTEGRITY, '0'),
   rule('ports.*.addr.treq', 'there is no TLS', 'not specified', 'not required', ''),

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { answer, refusal } from '../api/answer.ts';
 import { refresh, resize } from '../api/resize.ts';
 import { describe, exportOne } from '../api/target-parts.ts';
-import { nguidProblem, pathProblem, uuidProblem } from '../config/checks.ts';
+import { eui64Problem, nguidProblem, pathProblem, uuidProblem } from '../config/checks.ts';
 import { ANA_GROUPS, LAST_CNTLID, LAST_NSID } from '../config/document.ts';
 import {
   enableNamespace,
@@ -25,6 +25,7 @@ const common = {
   nsid: whole(1, LAST_NSID).optional(),
   uuid: text(uuidProblem).optional(),
   nguid: text(nguidProblem).optional(),
+  eui64: text(eui64Problem).optional(),
   blockSize: blockSize.optional(),
   anagrpid: whole(1, ANA_GROUPS).optional(),
   shared: z.boolean().optional(),

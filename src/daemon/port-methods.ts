@@ -13,9 +13,10 @@ import {
   removePort,
   removeReferral,
   setAna,
+  setPort,
 } from '../config/edit.ts';
 import { groupsOf } from '../config/plan.ts';
-import { nqn, text, whole } from '../config/schema.ts';
+import { inlineDataSize, maxQueueSize, nqn, text, whole } from '../config/schema.ts';
 import { type Method, method } from './control-server.ts';
 import { drain } from './drain.ts';
 import { showTarget } from './show.ts';
@@ -30,6 +31,8 @@ export const portMethods = (scope: TargetScope): [string, Method][] => [
         id: whole(1, LAST_PORT_ID).optional(),
         /** Without it every one that there is now. */
         subsystems: z.array(nqn).optional(),
+        inlineDataSize: inlineDataSize.optional(),
+        maxQueueSize: maxQueueSize.optional(),
       }),
       async (params) => {
         const address = checkedAddress(params.address);
@@ -44,12 +47,26 @@ export const portMethods = (scope: TargetScope): [string, Method][] => [
             subsystems: params.subsystems ?? subsystems.map((each) => each.nqn),
             ana: [],
             referrals: [],
+            ...(params.inlineDataSize !== undefined && { inlineDataSize: params.inlineDataSize }),
+            ...(params.maxQueueSize !== undefined && { maxQueueSize: params.maxQueueSize }),
             ...(address.endsWith(':0') && { volatile: true as const }),
           };
           return addPort(entry)(document);
         });
         return { changes, port: showTarget(scope.parts.control).ports.find((each) => each.id === id) };
       },
+    ),
+  ],
+  [
+    'set-port',
+    method(
+      z.strictObject({
+        port,
+        // Null: what there is without it.
+        inlineDataSize: inlineDataSize.nullable().optional(),
+        maxQueueSize: maxQueueSize.nullable().optional(),
+      }),
+      ({ port: named, ...settings }) => scope.change(scope.onPort(named, (id) => setPort(id, settings))),
     ),
   ],
   [

@@ -72,6 +72,7 @@ export function showTarget({ target, wanted, pending }: TargetControl): TargetSh
       .map((port) => {
         const live = target.ports.find(({ id }) => id === port.id);
         const { id, address, enabled, subsystems: offered, ana, referrals, draining } = port;
+        const { inlineDataSize, maxQueueSize } = port;
         return {
           id,
           address,
@@ -79,6 +80,8 @@ export function showTarget({ target, wanted, pending }: TargetControl): TargetSh
           subsystems: offered,
           ana,
           referrals,
+          ...(inlineDataSize !== undefined && { inlineDataSize }),
+          ...(maxQueueSize !== undefined && { maxQueueSize }),
           state:
             live === undefined ? (enabled ? 'pending' : 'disabled') : draining ? 'draining' : 'listening',
           listening: live && formatAddress(live.address),

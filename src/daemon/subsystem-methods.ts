@@ -11,8 +11,9 @@ import {
   removeHost,
   removeSubsystem,
   setHosts,
+  setSubsystem,
 } from '../config/edit.ts';
-import { model, nqn, serial, whole } from '../config/schema.ts';
+import { firmware, ioQueues, model, nqn, serial, whole } from '../config/schema.ts';
 import { type Method, method } from './control-server.ts';
 import { type TargetScope, force, hosts, port, subsystem } from './target-scope.ts';
 
@@ -27,6 +28,9 @@ export const subsystemMethods = (scope: TargetScope): [string, Method][] => [
         shared: z.boolean().default(true),
         hosts: hosts.optional(),
         cntlids: z.tuple([whole(1, LAST_CNTLID), whole(1, LAST_CNTLID)]).optional(),
+        ioQueues: ioQueues.optional(),
+        firmware: firmware.optional(),
+        ana: z.boolean().default(true),
         ports: z.array(port).optional(),
       }),
       (params) => {
@@ -39,12 +43,28 @@ export const subsystemMethods = (scope: TargetScope): [string, Method][] => [
             shared: params.shared,
             ...(admitted && { hosts: [...new Set(admitted)] }),
             ...(cntlids && { cntlids }),
+            ...(params.ioQueues !== undefined && { ioQueues: params.ioQueues }),
+            ...(params.firmware !== undefined && { firmware: params.firmware }),
+            ...(!params.ana && { ana: false as const }),
             namespaces: [],
           })(document);
           const offering = ports?.map((each) => meantPort(made, each)) ?? [];
           return offering.reduce((next, { id }) => addListener(id, params.nqn)(next), made);
         });
       },
+    ),
+  ],
+  [
+    'set-subsystem',
+    method(
+      z.strictObject({
+        subsystem,
+        // Null: what there is without it.
+        ioQueues: ioQueues.nullable().optional(),
+        firmware: firmware.nullable().optional(),
+      }),
+      ({ subsystem: named, ...settings }) =>
+        scope.change(scope.inSubsystem(named, (name) => setSubsystem(name, settings))),
     ),
   ],
   [

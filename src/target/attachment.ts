@@ -55,7 +55,10 @@ export class Attachment {
 
   /** Its ANA state lets I/O and namespace-specific admin commands through (0), or says why not. */
   get anaRefusal(): number {
-    return anaRefusal(this.#ana.state(this.namespace.anagrpid));
+    const { anagrpid, subsystem } = this.namespace;
+    const refusal = anaRefusal(this.#ana.state(anagrpid));
+    // A host that was told of no ANA takes another path at any path error.
+    return refusal === 0 || subsystem.ana ? refusal : Status.InternalPathError;
   }
 
   /** Computes the gates anew. */

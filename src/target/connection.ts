@@ -34,6 +34,7 @@ export type CloseWhy =
   | 'controller removed'
   | 'host removed'
   | 'listener removed'
+  | 'number of queues changed'
   | 'subsystem deleted'
   | 'target stops';
 
@@ -270,7 +271,7 @@ export class Connection implements PduHandler, TransportEvents, Borrower {
   connected(): void {
     this.state.cancel('waits for Connect');
     this.receiver.maxCapsuleData =
-      this.queue.qid === 0 ? this.target.limits.adminCapsuleData : this.target.limits.ioCapsuleData;
+      this.queue.qid === 0 ? this.target.limits.adminCapsuleData : this.port.ioCapsuleData;
   }
 
   // ---- the end

@@ -99,7 +99,7 @@ export class Controller {
     this.hostnqn = hostnqn;
     this.hostid = hostid;
     this.madeAt = env.clock.now();
-    this.features = new FeatureValues(limits.ioQueues, kato);
+    this.features = new FeatureValues(subsystem.ioQueues, kato);
     this.asyncEvents = new AsyncEvents(limits.asyncEvents);
     this.state = machine(env, `controller ${cntlid} of ${subsystem.nqn}`, STATES, 'disabled');
     this.keepAliveTimer();
@@ -136,7 +136,7 @@ export class Controller {
 
   /** CAP, as two dwords. */
   cap(into: DataView): void {
-    Cap.mqes.set(into, 0, this.subsystem.target.limits.queueEntries - 1);
+    Cap.mqes.set(into, 0, this.port.queueEntries - 1);
     Cap.low.cqr.set(into, 0, 1);
     Cap.low.to.set(into, 0, READY_TIMEOUT);
     // Bit 0: the NVM command set.
@@ -285,7 +285,8 @@ export class Controller {
   }
 
   anaChanged(): void {
-    if (!this.discovery && this.ready) this.#raise(EventEnable.anaChange, Event.AnaChange);
+    if (!this.discovery && this.ready && this.subsystem.ana)
+      this.#raise(EventEnable.anaChange, Event.AnaChange);
   }
 
   discoveryChanged(): void {

@@ -5,6 +5,7 @@
 import { anaStateName } from '../nvme/ana-log.ts';
 import { reservationTypeName } from '../nvme/reservation.ts';
 import { statusName } from '../nvme/status.ts';
+import { hex } from '../layout/field.ts';
 import type { Address } from '../runtime/ports.ts';
 import type { Controller } from './controller.ts';
 import type { Namespace, Owner } from './namespace.ts';
@@ -28,7 +29,14 @@ export interface SubsystemInfo {
   readonly nqn: string;
   readonly serial: string;
   readonly model: string;
+  readonly firmware: string;
+  /** False: one controller at a time. */
   readonly shared: boolean;
+  /** Whether hosts are told of Asymmetric Namespace Access. */
+  readonly ana: boolean;
+  /** That a controller may have. */
+  readonly ioQueues: number;
+  readonly cntlids: readonly [number, number];
   /** Undefined: every host. */
   readonly hosts: readonly string[] | undefined;
   /** PORTIDs through which it is reached. */
@@ -40,6 +48,9 @@ export interface SubsystemInfo {
 export interface NamespaceDescription {
   readonly nsid: number;
   readonly uuid: string;
+  /** Hexadecimal digits. */
+  readonly nguid: string;
+  readonly eui64: string | undefined;
   /** enabled, disabling, disabled, removed */
   readonly state: string;
   readonly path: string;
@@ -141,12 +152,17 @@ export function describeTarget(target: Target): TargetInfo {
 }
 
 export function describeSubsystem(subsystem: Subsystem): SubsystemInfo {
-  const { nqn, serial, model, shared, hosts, target, namespaces } = subsystem;
+  const { nqn, serial, model, firmware, shared, ana, ioQueues, cntlids, hosts, target, namespaces } =
+    subsystem;
   return {
     nqn,
     serial,
     model,
+    firmware,
     shared,
+    ana,
+    ioQueues,
+    cntlids: [cntlids.first, cntlids.last],
     hosts: hosts && [...hosts],
     ports: target.ports.filter((port) => port.offers(subsystem)).map(({ id }) => id),
     namespaces: [...namespaces.values()].map(describeNamespace),
@@ -163,6 +179,8 @@ export function describeNamespace(namespace: Namespace): NamespaceDescription {
   return {
     nsid,
     uuid,
+    nguid: hex(namespace.nguid),
+    eui64: namespace.eui64 && hex(namespace.eui64),
     state: state.now,
     path: file.path,
     size,

@@ -83,8 +83,9 @@ function read(command: Command): ConnectRequest | ConnectProblem {
   const data = viewOf(command.data());
   const qid = Connect.qid.get(sqe, 0);
   const entries = Connect.sqsize.get(sqe, 0) + 1;
-  if (entries === 1 || entries > target.limits.queueEntries)
-    return inSqe(Connect.sqsize, `SQSIZE ${entries - 1}, allowed are 1 to ${target.limits.queueEntries - 1}`);
+  const most = qid === 0 ? target.limits.queueEntries : port.queueEntries;
+  if (entries === 1 || entries > most)
+    return inSqe(Connect.sqsize, `SQSIZE ${entries - 1}, allowed are 1 to ${most - 1}`);
   const hostnqn = ConnectData.hostnqn.decode(data, 0);
   const hostProblem = nqnProblem(hostnqn);
   if (hostProblem !== undefined) return inData(ConnectData.hostnqn, `HOSTNQN: ${hostProblem}`);
@@ -168,7 +169,7 @@ function connectIo(command: Command, request: ConnectRequest): Controller | Conn
     return new ConnectProblem('the controller is not enabled', Status.CommandSequenceError | DNR);
   if (controller.ioQueues.has(qid))
     return new ConnectProblem(`queue ${qid} exists`, Status.CommandSequenceError | DNR);
-  const space = request.entries * target.limits.ioCapsuleData;
+  const space = request.entries * controller.port.ioCapsuleData;
   if (!target.capsuleBudget.take(space))
     return new ConnectProblem(
       `no ${space} bytes left for the queue’s in-capsule data`,

@@ -9,6 +9,7 @@ import { grantedKato } from './limits.ts';
 import { LATER } from './handler.ts';
 import { flushThen } from './namespace.ts';
 import { reservationMask, reservationPersistence } from './reservation-features.ts';
+import type { Subsystem } from './subsystem.ts';
 import { protect } from './write-protect.ts';
 
 /** Bits of Asynchronous Event Configuration, the same as in OAES. */
@@ -18,7 +19,9 @@ export const EventEnable = {
   anaChange: 0x800,
   discoveryLog: 0x80000000,
 } as const;
-export const IO_EVENTS = EventEnable.namespaceAttribute | EventEnable.anaChange;
+/** Those that an I/O controller of the subsystem raises, beside SMART's. */
+export const ioEvents = ({ ana }: Subsystem): number =>
+  EventEnable.namespaceAttribute | (ana ? EventEnable.anaChange : 0);
 
 /** What a host has set on one controller. */
 export class FeatureValues {
@@ -155,9 +158,9 @@ export const FEATURES: ReadonlyMap<number, Feature> = new Map<number, Feature>([
         if (submission === 0xffff || completion === 0xffff) return Status.InvalidField | DNR;
         if (controller.ioQueues.size > 0) return Status.CommandSequenceError | DNR;
         // A connection is a pair of queues, so there are as many of the one as of the other.
-        const { limits } = controller.subsystem.target;
-        controller.features.ioQueues = Math.min(submission + 1, completion + 1, limits.ioQueues);
-        command.dw0 = (controller.features.ioQueues - 1) * 0x10001;
+        const { features } = controller;
+        features.ioQueues = Math.min(submission + 1, completion + 1, features.mostIoQueues);
+        command.dw0 = (features.ioQueues - 1) * 0x10001;
         return 0;
       },
     },
@@ -170,7 +173,8 @@ export const FEATURES: ReadonlyMap<number, Feature> = new Map<number, Feature>([
       initial: 0,
       get: ({ features }) => features.asyncEvents >>> 0,
       set(controller, value) {
-        const known = EventEnable.smart | (controller.discovery ? EventEnable.discoveryLog : IO_EVENTS);
+        const { discovery, subsystem } = controller;
+        const known = EventEnable.smart | (discovery ? EventEnable.discoveryLog : ioEvents(subsystem));
         if ((value & ~known) !== 0) return Status.InvalidField | DNR;
         controller.features.asyncEvents = value;
         return 0;

@@ -28,13 +28,12 @@ import { viewOf } from '../layout/struct.ts';
 import type { Command } from './command.ts';
 import type { Controller } from './controller.ts';
 import { ERROR_LOG_ENTRIES } from './error-log.ts';
-import { EventEnable } from './features.ts';
+import { EventEnable, ioEvents } from './features.ts';
 import { LARGEST_BLOCK } from './atomicity.ts';
 import { copyLimits } from './copy.ts';
 import { ANA_TRANSITION_TIME, KATO_GRANULARITY, type Limits } from './limits.ts';
 import type { Namespace } from './namespace.ts';
 
-export const FIRMWARE = '0.1.0';
 const BROADCAST_NSID = 0xffffffff;
 /** MPSMIN is 4 KiB; sizes such as MDTS are powers of two of it. */
 const PAGE = 4096;
@@ -50,12 +49,12 @@ type Builder = (command: Command, controller: Controller) => Answer;
 
 /** CNS 01h. */
 function identifyController(_: Command, controller: Controller): Answer {
-  const { subsystem, discovery } = controller;
+  const { subsystem, discovery, port } = controller;
   const { limits } = subsystem.target;
   const made = IdController.bytes({
     sn: subsystem.serial,
     mn: subsystem.model,
-    fr: FIRMWARE,
+    fr: subsystem.firmware,
     rab: 6,
     mdts: mdts(limits),
     cntlid: controller.cntlid,
@@ -77,7 +76,7 @@ function identifyController(_: Command, controller: Controller): Answer {
     npss: 1,
     kas: KATO_GRANULARITY / 100,
     subnqn: subsystem.nqn,
-    maxcmd: limits.queueEntries,
+    maxcmd: discovery ? limits.queueEntries : port.queueEntries,
     sgls: {
       support: 1,
       keyed: 0,
@@ -94,11 +93,7 @@ function identifyController(_: Command, controller: Controller): Answer {
   made.set(GHOST1_MARK, IdController.vs.offset);
   const view = viewOf(made);
   view.setUint32(IdController.ver.offset, controller.version, true);
-  view.setUint32(
-    IdController.oaes.offset,
-    discovery ? EventEnable.discoveryLog : EventEnable.namespaceAttribute | EventEnable.anaChange,
-    true,
-  );
+  view.setUint32(IdController.oaes.offset, discovery ? EventEnable.discoveryLog : ioEvents(subsystem), true);
   IdController.ctratt.hids.set(view, 0, 1);
   IdController.ctratt.tbkas.set(view, 0, 1);
   if (!discovery) identifyIoController(view, controller);
@@ -111,7 +106,7 @@ function identifyIoController(view: DataView, controller: Controller): void {
   // Fixed for the subsystem's life (LIFE.11): several ports, several controllers, ANA.
   cmic.multiplePorts.set(view, 0, 1);
   cmic.multipleControllers.set(view, 0, controller.subsystem.shared ? 1 : 0);
-  cmic.ana.set(view, 0, 1);
+  if (controller.subsystem.ana) identifyAna(view, limits);
   sqes.min.set(view, 0, 6);
   sqes.max.set(view, 0, 6);
   cqes.min.set(view, 0, 4);
@@ -135,10 +130,14 @@ function identifyIoController(view: DataView, controller: Controller): void {
   IdController.awun.set(view, 0, atomicity.write(LARGEST_BLOCK));
   IdController.acwu.set(view, 0, atomicity.compareAndWrite(LARGEST_BLOCK) / LARGEST_BLOCK);
   // AWUPF is 0's based: zero promises one block (ORDER.2).
-  IdController.ioccsz.set(view, 0, (64 + limits.ioCapsuleData) / 16);
+  IdController.ioccsz.set(view, 0, (64 + controller.port.ioCapsuleData) / 16);
   IdController.iorcsz.set(view, 0, 1);
   IdController.msdbd.set(view, 0, 1);
   IdController.ofcs.disconnect.set(view, 0, 1);
+}
+
+function identifyAna(view: DataView, limits: Limits): void {
+  IdController.cmic.ana.set(view, 0, 1);
   IdController.anatt.set(view, 0, ANA_TRANSITION_TIME);
   IdController.anagrpmax.set(view, 0, limits.anaGroups);
   IdController.nanagrpid.set(view, 0, limits.anaGroups);
@@ -184,6 +183,9 @@ const ofAllocated =
     return found === undefined ? new Uint8Array(IDENTIFY_SIZE) : build(found, controller);
   };
 
+/** 0: there are no ANA groups. */
+const toldGroup = ({ subsystem, anagrpid }: Namespace): number => (subsystem.ana ? anagrpid : 0);
+
 function identifyNamespace(namespace: Namespace, controller: Controller): Uint8Array {
   const { blocks, blockSize, volume } = namespace;
   const { atomicity, limits } = controller.subsystem.target;
@@ -196,7 +198,7 @@ function identifyNamespace(namespace: Namespace, controller: Controller): Uint8A
     nvmcap: BigInt(namespace.size),
     nguid: namespace.nguid,
     ...(namespace.eui64 && { eui64: namespace.eui64 }),
-    anagrpid: namespace.anagrpid,
+    anagrpid: toldGroup(namespace),
   });
   const view = viewOf(made);
   // Files are sparse: space is taken when it is written, and deallocating gives it back.
@@ -222,7 +224,7 @@ function identifyNamespace(namespace: Namespace, controller: Controller): Uint8A
 }
 
 function identifyIndependent(namespace: Namespace): Uint8Array {
-  const made = IndependentIdNamespace.bytes({ anagrpid: namespace.anagrpid });
+  const made = IndependentIdNamespace.bytes({ anagrpid: toldGroup(namespace) });
   const view = viewOf(made);
   IndependentIdNamespace.nmic.shared.set(view, 0, namespace.shared ? 1 : 0);
   IndependentIdNamespace.nsattr.writeProtected.set(view, 0, namespace.writeProtected ? 1 : 0);

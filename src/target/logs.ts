@@ -17,11 +17,10 @@ import type { Controller } from './controller.ts';
 import { discoveryLog } from './discovery.ts';
 import { findFeature, FEATURES } from './features.ts';
 import { Scope, type Handler } from './handler.ts';
-import { FIRMWARE } from './identify.ts';
 
 interface LogPage {
-  /** Which controllers have it. */
-  readonly on: 'io' | 'discovery' | 'both';
+  /** Which controllers have it; `ana`: I/O controllers of a subsystem that tells ANA states. */
+  readonly on: 'io' | 'ana' | 'discovery' | 'both';
   /** LID Specific Parameter of its entry in the list of supported pages. */
   readonly parameter?: number;
   build?(controller: Controller, command: Command): Uint8Array;
@@ -68,7 +67,7 @@ export function logPages(tables: () => CommandTables): ReadonlyMap<number, LogPa
       LogId.FirmwareSlot,
       {
         on: 'io',
-        build: () => FirmwareSlotLog.bytes({ afi: { active: 1 }, frs: [FIRMWARE] }),
+        build: ({ subsystem }) => FirmwareSlotLog.bytes({ afi: { active: 1 }, frs: [subsystem.firmware] }),
       },
     ],
     [
@@ -96,7 +95,7 @@ export function logPages(tables: () => CommandTables): ReadonlyMap<number, LogPa
     [
       LogId.Ana,
       {
-        on: 'io',
+        on: 'ana',
         build: (controller, command) =>
           anaLog(controller, (GetLogPage.cdw10.lsp.get(command.view, 0) & RGO) !== 0),
       },
@@ -123,8 +122,9 @@ export function readPage(
   return offset > log.length ? undefined : log.subarray(offset, offset + length);
 }
 
-export const has = (page: LogPage, controller: Controller): boolean =>
-  page.on === 'both' || page.on === (controller.discovery ? 'discovery' : 'io');
+export const has = (page: LogPage, { discovery, subsystem }: Controller): boolean =>
+  page.on === 'both' ||
+  (discovery ? page.on === 'discovery' : page.on === 'io' || (page.on === 'ana' && subsystem.ana));
 
 /** Counters of all namespaces together, since the target started: true ones, although there is no flash behind them. */
 function smart({ subsystem, errors }: Controller): Uint8Array {

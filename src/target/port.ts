@@ -9,6 +9,14 @@ import type { Referral } from './discovery.ts';
 import type { Subsystem } from './subsystem.ts';
 import type { Target } from './target.ts';
 
+/** What is not given is as the limits of the target say. */
+export interface PortOptions {
+  /** A multiple of 16, at most 1 MiB. */
+  readonly ioCapsuleData?: number | undefined;
+  /** At most as many as the limits allow. */
+  readonly queueEntries?: number | undefined;
+}
+
 export class Port {
   readonly target: Target;
   /** Port Identifier (PORTID) of discovery entries. */
@@ -21,14 +29,19 @@ export class Port {
   /** Other discovery services, shown to hosts that ask through this port. Changed by `Target.setReferrals`. */
   referrals: readonly Referral[] = [];
   readonly connections = new Set<Connection>();
+  /** In-capsule data of an I/O command, and entries of an I/O queue, for those who come through it. */
+  readonly ioCapsuleData: number;
+  readonly queueEntries: number;
   /** Bound, but not the target's yet: nobody is let in. */
   open = false;
   #listener: Listener | undefined = undefined;
 
-  constructor(target: Target, id: number, address: Address) {
+  constructor(target: Target, id: number, address: Address, options: PortOptions = {}) {
     this.target = target;
     this.id = id;
     this.address = address;
+    this.ioCapsuleData = options.ioCapsuleData ?? target.limits.ioCapsuleData;
+    this.queueEntries = options.queueEntries ?? target.limits.queueEntries;
   }
 
   /** Whether hosts reach the subsystem through it; discovery they reach through every port. */

@@ -24,10 +24,18 @@ export interface SubsystemOptions extends SubsystemIdentity {
   readonly shared?: boolean | undefined;
   /** Host NQNs that may connect; undefined: every host. */
   readonly hosts?: Iterable<string> | undefined;
+  /** I/O queues that a controller may have; as many as the target allows if not given. */
+  readonly ioQueues?: number | undefined;
+  /** Firmware Revision, at most 8 ASCII characters; this program's version if not given. */
+  readonly firmware?: string | undefined;
+  /** False: its hosts hear nothing of Asymmetric Namespace Access, and get Internal Path Error where it refuses. */
+  readonly ana?: boolean | undefined;
   /** CNTLIDs that it gives; several targets that act as one subsystem each have a range of their own. */
   readonly cntlids?: { readonly first: number; readonly last: number } | undefined;
 }
 
+/** Firmware Revision where none is given. */
+const FIRMWARE = '0.1.0';
 /** CNTLIDs go from 1 to FFEFh (Base 2.1, section 3.1.1). */
 export const FIRST_CNTLID = 1;
 export const LAST_CNTLID = 0xffef;
@@ -38,6 +46,7 @@ export class Subsystem {
   readonly serial: string;
   readonly model: string;
   readonly shared: boolean;
+  readonly ana: boolean;
   readonly cntlids: { readonly first: number; readonly last: number };
   /** The discovery subsystem has no namespaces and no I/O queues. */
   readonly discovery: boolean;
@@ -50,6 +59,8 @@ export class Subsystem {
   readonly groupChanges = new GroupChanges();
   /** It is being deleted: nobody connects any more. */
   deleting = false;
+  #ioQueues: number;
+  #firmware: string;
   #hosts: ReadonlySet<string> | undefined;
   #nextCntlid: number;
 
@@ -59,6 +70,9 @@ export class Subsystem {
     this.serial = options.serial;
     this.model = options.model;
     this.shared = options.shared ?? true;
+    this.ana = options.ana ?? true;
+    this.#ioQueues = options.ioQueues ?? target.limits.ioQueues;
+    this.#firmware = options.firmware ?? FIRMWARE;
     this.#hosts = options.hosts && new Set(options.hosts);
     this.cntlids = options.cntlids ?? { first: FIRST_CNTLID, last: LAST_CNTLID };
     this.#nextCntlid = this.cntlids.first;
@@ -84,6 +98,33 @@ export class Subsystem {
     for (const controller of [...this.controllers.values()])
       if (!this.admits(controller.hostnqn)) controller.remove('host removed');
     this.target.discoveryChanged((hostnqn) => admitted(hostnqn) !== this.admits(hostnqn));
+  }
+
+  // ---- what can change while hosts are connected
+
+  /** I/O queues that a controller may have. */
+  get ioQueues(): number {
+    return this.#ioQueues;
+  }
+
+  /**
+   * Says how many I/O queues a controller may have; undefined: as many as the target allows. A controller keeps what it
+   * was told for its life, so those that are connected end, and their hosts come back with the new number.
+   */
+  setIoQueues(count: number | undefined): void {
+    const before = this.#ioQueues;
+    this.#ioQueues = count ?? this.target.limits.ioQueues;
+    if (this.#ioQueues === before) return;
+    for (const controller of [...this.controllers.values()]) controller.remove('number of queues changed');
+  }
+
+  get firmware(): string {
+    return this.#firmware;
+  }
+
+  /** What hosts are told from now on. */
+  setFirmware(revision: string | undefined): void {
+    this.#firmware = revision ?? FIRMWARE;
   }
 
   // ---- controllers

@@ -16,7 +16,7 @@ import { type Referral, referralsProblem } from './discovery.ts';
 import { FactsStore } from './facts.ts';
 import { DEFAULT_LIMITS, limitsProblem, type Limits } from './limits.ts';
 import { Namespace, type NamespaceSettings } from './namespace.ts';
-import { Port } from './port.ts';
+import { Port, type PortOptions } from './port.ts';
 import { FIRST_CNTLID, LAST_CNTLID, Subsystem, type SubsystemOptions } from './subsystem.ts';
 
 /** How often stalled connections are looked for. */
@@ -32,7 +32,7 @@ export interface TargetOptions {
   readonly discoveryNqn?: string | undefined;
 }
 
-export interface ListenOptions {
+export interface ListenOptions extends PortOptions {
   /** PORTID; the lowest free one if not given. */
   readonly id?: number | undefined;
   /** Subsystems that it offers; every one, also those to come, if not given. */
@@ -230,7 +230,7 @@ export class Target {
       return;
     }
     this.#portIds.add(id);
-    this.bindPort(address, id, (error, port) => {
+    const bound = (error: IoError | undefined, port?: Port): void => {
       this.#portIds.delete(id);
       if (port === undefined) {
         done(error);
@@ -238,12 +238,18 @@ export class Target {
       }
       this.addPort(port, options.subsystems);
       done(undefined, port);
-    });
+    };
+    this.bindPort(address, id, bound, options);
   }
 
   /** A port that is bound and nothing more: nobody is let in and nothing shows it before `addPort`; or `close` it. */
-  bindPort(address: Address, id: number, done: (error: IoError | undefined, port?: Port) => void): void {
-    const port = new Port(this, id, address);
+  bindPort(
+    address: Address,
+    id: number,
+    done: (error: IoError | undefined, port?: Port) => void,
+    options: PortOptions = {},
+  ): void {
+    const port = new Port(this, id, address, options);
     port.listen((error) => {
       if (error === undefined) done(undefined, port);
       else done(error);

@@ -27,6 +27,14 @@ t.test('verbs change the target, and say what they did', async (t) => {
       ['ana', '1', 'non-optimized', '--group', '2'],
       /^~ port 1: ANA group 2 is non-optimized, was optimized\n$/,
     ],
+    [
+      ['set', 'subsystem', '-n', NQN, '--queues', '2'],
+      /^~ subsystem nqn.*:main: I\/O queues: 2; its hosts connect again\n$/,
+    ],
+    [
+      ['set', 'subsystem', '--queues', 'default', '-n', NQN],
+      /^~ subsystem nqn.*:main: I\/O queues: all; its/,
+    ],
     [['resize', '2', '4M', '-n', NQN], /^4194304 bytes\n$/],
     [
       ['add', 'referral', '1', 'other', '10.0.0.9:8009', '--id', '7'],

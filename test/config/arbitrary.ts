@@ -48,8 +48,12 @@ export const namespace: fc.Arbitrary<NamespaceEntry> = fc
       'nguid',
       hex(32).filter((text) => !/^0*$/.test(text)),
     ),
+    maybe(
+      'eui64',
+      hex(16).filter((text) => !/^0*$/.test(text)),
+    ),
   )
-  .map(([entry, mask, nguid]) => ({ ...entry, ...mask, ...nguid }));
+  .map(([entry, mask, nguid, eui64]) => ({ ...entry, ...mask, ...nguid, ...eui64 }));
 
 const subsystem = fc
   .tuple(
@@ -61,10 +65,16 @@ const subsystem = fc
       namespaces: fc.uniqueArray(namespace, { maxLength: 3, selector: ({ nsid }) => nsid }),
     }),
     maybe('hosts', hosts),
+    maybe('ioQueues', fc.constantFrom(1, 2, 128)),
+    maybe('firmware', fc.stringMatching(/^[!-~]{1,8}$/)),
+    maybe('ana', fc.constant(false as const)),
   )
-  .map(([entry, allowed]) => ({
+  .map(([entry, allowed, queues, firmware, ana]) => ({
     ...entry,
     ...allowed,
+    ...queues,
+    ...firmware,
+    ...ana,
     namespaces: entry.namespaces.toSorted((a, b) => a.nsid - b.nsid),
   }));
 
@@ -78,6 +88,10 @@ const port = fc.record({
     { maxLength: 3, selector: ({ grpid }) => grpid },
   ),
   referrals: fc.constantFrom(0, 1),
+  settings: fc.tuple(
+    maybe('inlineDataSize', fc.constantFrom(0, 4096)),
+    maybe('maxQueueSize', fc.constantFrom(16, 128)),
+  ),
 });
 
 export const document: fc.Arbitrary<TargetDocument> = fc
@@ -89,13 +103,15 @@ export const document: fc.Arbitrary<TargetDocument> = fc
     version: 2 as const,
     subsystems,
     ports: ports
-      .map(({ id, enabled, offers, ana, referrals }): PortEntry => ({
+      .map(({ id, enabled, offers, ana, referrals, settings: [inline, queues] }): PortEntry => ({
         id,
         address: `127.0.0.${id}:4420`,
         enabled,
         subsystems: subsystems.flatMap((each, i) => (offers.includes(i) ? [each.nqn] : [])),
         ana: ana.toSorted((a, b) => a.grpid - b.grpid),
         referrals: [{ name: 'one', address: '[::1]:8009', id: 3 }].slice(referrals),
+        ...inline,
+        ...queues,
       }))
       .sort((a, b) => a.id - b.id),
   }))

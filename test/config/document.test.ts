@@ -285,9 +285,7 @@ t.test('what nvmetcli writes is read; what it asks for and there is not is liste
     [
       'hosts[0].dhchap',
       'subsystems[0].attr.pi_enable',
-      'subsystems[0].attr.qid_max',
       'subsystems[0].attr.version',
-      'subsystems[0].attr.firmware',
       'subsystems[0].namespaces[0].resv',
     ],
   );
@@ -300,6 +298,8 @@ t.test('what nvmetcli writes is read; what it asks for and there is not is liste
         serial: '46d2b9e0c9d1',
         model: 'Linux',
         shared: true,
+        ioQueues: 128,
+        firmware: '6.12.0',
         hosts: ['nqn.2024-01.host:a'],
         namespaces: [
           {
@@ -323,6 +323,7 @@ t.test('what nvmetcli writes is read; what it asks for and there is not is liste
         subsystems: [NQN],
         ana: [{ grpid: 2, state: 'inaccessible' }],
         referrals: [{ name: 'other', address: '[2001:db8::1]:8009', id: 7 }],
+        inlineDataSize: 16_384,
       },
     ],
   });
@@ -347,6 +348,9 @@ t.test('what is wrong with a configuration is said by its path: a row each', (t)
     ['ports.0.addr.trtype', 'rdma', /^ports\[0\]\.addr\.trtype cannot be "rdma"; "tcp" can$/],
     ['ports.0.addr.traddr', '1.2.3', /^ports\[0\]\.addr\.traddr "1\.2\.3" is not an address$/],
     ['ports.0.addr.adrfam', 'ipv6', /^ports\[0\]\.addr\.adrfam is ipv6, and 0\.0\.0\.0 is not$/],
+    ['subsystems.0.attr.qid_max', '0', /attr\.qid_max cannot be "0", at least 1$/],
+    [`${at}.eui64`, '12', /namespaces\[0\]\.eui64 "12" is not 16 hexadecimal digits$/],
+    ['ports.0.param.inline_data_size', 100, /inline_data_size has to be a multiple of 16$/],
     ['ports.0.portid', undefined, /^ports\[0\]\.portid is missing$/],
   ];
   for (const [path, value, message] of rows)

@@ -26,6 +26,8 @@ import {
   removeSubsystem,
   setAna,
   setHosts,
+  setPort,
+  setSubsystem,
 } from '../../src/config/edit.ts';
 import { exportNamespaces } from '../../src/config/export.ts';
 import { type Change, describeChange, diff, keyOf } from '../../src/config/plan.ts';
@@ -90,6 +92,22 @@ t.test('LIFE.13 a plan has what changed and nothing else, in the order in which 
   const rows: [string, Edit, string[]][] = [
     ['nothing', (document) => document, []],
     ['a host', addHost(A, HOST), [`~ subsystem ${A}: for ${HOST}`]],
+    [
+      'fewer queues',
+      setSubsystem(A, { ioQueues: 2 }),
+      [`~ subsystem ${A}: I/O queues: 2; its hosts connect again`],
+    ],
+    ['a firmware', setSubsystem(A, { firmware: 'x' }), [`~ subsystem ${A}: firmware x`]],
+    [
+      'smaller capsules',
+      setPort(2, { inlineDataSize: 4096 }),
+      ['- port 2, 10.0.0.2:4420', `+ port 2, 10.0.0.2:4420: ${A}; 4096 bytes of in-capsule data`],
+    ],
+    [
+      'an EUI-64',
+      entry(1, { eui64: '0011223344556677' }),
+      [`- namespace 1 of ${A}`, `+ namespace 1 of ${A}: /1, 512-byte blocks`],
+    ],
     ['no host', setHosts(A, []), [`~ subsystem ${A}: for no host`]],
     ['a namespace', addNamespace(B, disk(3)), [`+ namespace 3 of ${B}: /3, 512-byte blocks`]],
     ['one less', removeNamespace(A, 1), [`- namespace 1 of ${A}`]],
@@ -205,6 +223,11 @@ function carriedOut(document: TargetDocument, changes: readonly Change[]): Targe
       case 'add subsystem':
         next = addSubsystem({ ...change.subsystem, namespaces: [] })(next);
         break;
+      case 'set subsystem': {
+        const { ioQueues = null, firmware = null } = change;
+        next = setSubsystem(change.nqn, { ioQueues, firmware })(next);
+        break;
+      }
       case 'set hosts':
         next = setHosts(change.nqn, change.hosts)(next);
         break;

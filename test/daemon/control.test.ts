@@ -96,13 +96,28 @@ t.test('every verb is live, and what it says comes back after a restart', async 
     ['add-subsystem', { nqn: B, serial: 'S', hosts: [HOST] }, { changes: [`+ subsystem ${B}: for ${HOST}`] }],
     [
       'add-namespace',
-      { subsystem: B, file: world.path('b'), size: 2 * MiB, anagrpid: 3, shared: false },
+      {
+        subsystem: B,
+        file: world.path('b'),
+        size: 2 * MiB,
+        anagrpid: 3,
+        shared: false,
+        eui64: '00:11:22:33:44:55:66:77',
+      },
       { nsid: 1 },
     ],
     ['add-port', { address: '127.0.0.1:0', id: 5, subsystems: [B] }, { port: { id: 5, state: 'listening' } }],
     ['add-listener', { port: 5, subsystem: A }, { changes: [`+ ${A} on port 5`] }],
     ['remove-listener', { port: 5, subsystem: A }, { changes: [`- ${A} on port 5`] }],
     ['add-host', { subsystem: B, host: 'nqn.x' }, {}],
+    [
+      'set-subsystem',
+      { subsystem: B, ioQueues: 2, firmware: 'v2' },
+      { changes: [`~ subsystem ${B}: I/O queues: 2; its hosts connect again, firmware v2`] },
+    ],
+    ['set-subsystem', { subsystem: B, firmware: null }, { changes: [`~ subsystem ${B}: firmware as built`] }],
+    ['set-port', { port: 5, inlineDataSize: 8192, maxQueueSize: 64 }, { changes: { length: 2 } }],
+    ['set-port', { port: 5, maxQueueSize: null }, { changes: { length: 2 } }],
     ['remove-host', { subsystem: B, host: HOST }, { changes: [`~ subsystem ${B}: for nqn.x`] }],
     ['allow-any-host', { subsystem: A, allow: false }, { changes: [`~ subsystem ${A}: for no host`] }],
     ['set-ana', { port: 5, anagrpid: 3, state: 'non-optimized' }, {}],
@@ -135,21 +150,25 @@ t.test('every verb is live, and what it says comes back after a restart', async 
         nqn: B,
         hosts: ['nqn.x'],
         ports: [5],
-        namespaces: [{ nsid: 1, size: 3 * MiB, state: 'disabled', shared: false }],
+        ioQueues: 2,
+        firmware: '0.1.0',
+        ana: true,
+        namespaces: [{ nsid: 1, eui64: '0011223344556677', size: 3 * MiB, state: 'disabled', shared: false }],
       },
     ],
     ports: [
       { id: 1, referrals: [{ name: 'r', address: '10.0.0.9:8009', id: 3 }] },
-      { id: 5, subsystems: [B], ana: [{ grpid: 3, state: 'non-optimized' }] },
+      { id: 5, subsystems: [B], inlineDataSize: 8192, ana: [{ grpid: 3, state: 'non-optimized' }] },
     ],
     pending: [],
   });
   await world.start({ namespaces: [], nqn: A });
   const again = await world.show();
   const kept = ({ subsystems }: TargetShown) =>
-    subsystems.map(({ nqn, serial, hosts, namespaces }) => ({
+    subsystems.map(({ nqn, serial, ioQueues, hosts, namespaces }) => ({
       nqn,
       serial,
+      ioQueues,
       hosts,
       // Memory and ports that the system chose go with the process.
       namespaces: namespaces

@@ -182,6 +182,36 @@ t.test('ANA what Identify Controller promises', (t) => {
   t.end();
 });
 
+t.test(
+  'ANA can be left out of a subsystem: nothing tells of it, and what it refuses is a path error',
+  (t) => {
+    const world = new TargetWorld();
+    const plain = world.target.addSubsystem({ nqn: 'nqn.x:plain', serial: 'x', model: 'y', ana: false });
+    world.add(1, { uuid: '6b2f8f6c-6e0b-4cc1-8f8e-0d5e7c8a9b99', anagrpid: 2 }, plain);
+    const host = world.host('A', { nqn: plain.nqn });
+    const view = viewOf(host.identify(Cns.Controller).data);
+    t.equal(IdController.cmic.ana.get(view, 0), 0);
+    for (const field of [IdController.anagrpmax, IdController.nanagrpid, IdController.anatt])
+      t.equal(field.get(view, 0), 0);
+    t.equal(view.getUint8(IdController.anacap.offset), 0);
+    t.equal(view.getUint32(IdController.oaes.offset, true) & 0x800, 0);
+    t.equal(IdNamespace.anagrpid.get(viewOf(host.identify(Cns.Namespace, 1).data), 0), 0);
+    const log = GetLogPage.bytes({
+      opc: AdminOpcode.GetLogPage,
+      lid: LogId.Ana,
+      numdl: 3,
+      dptr: inTransport(16),
+    });
+    t.equal(host.admin.response(host.admin.command(log)).status, Status.InvalidLogPage | DNR);
+    world.target.setAnaState(world.target.ports[0]!, 2, AnaState.Inaccessible);
+    t.equal(host.read(1).status, Status.InternalPathError);
+    world.target.setAnaState(world.target.ports[0]!, 2, AnaState.Optimized);
+    t.equal(host.read(1).status, 0);
+    world.settle();
+    t.end();
+  },
+);
+
 t.test('ANA limits whose log does not fit MDTS are refused', (t) => {
   const env = memoryEnv();
   t.throws(() => new Target(env, { maxTransfer: 8192 }), /ANA log of 128 anaGroups and 1024 namespaces/);

@@ -750,6 +750,57 @@ t.test('CNTLIDs come from the range of the subsystem', (t) => {
   t.end();
 });
 
+t.test('the number of I/O queues changes live: hosts come back with what is allowed now', (t) => {
+  const world = new TargetWorld();
+  const { subsystem } = world;
+  const other = world.target.addSubsystem({ nqn: 'nqn.x:two', serial: 'x', model: 'y', ioQueues: 3 });
+  const a = world.host('A');
+  const b = world.host('B', { nqn: other.nqn });
+  const queues = (host: NvmHost): number =>
+    world.target.find(host === b ? other.nqn : NQN)!.controllers.get(host.cntlid)!.features.ioQueues;
+  t.same([queues(a), queues(b)], [64, 3]);
+  subsystem.setIoQueues(64);
+  t.notOk(a.gone, 'the same number is no change');
+  subsystem.setIoQueues(1);
+  world.settle();
+  t.same([a.gone, b.gone], [true, false]);
+  const again = world.host('A');
+  t.equal(queues(again), 1);
+  const second = world.open();
+  second.initialize();
+  const refused = second.response(
+    second.connect(NQN, { sqe: { qid: 2 }, data: { cntlid: again.cntlid, ...whoIs('A') } }),
+  );
+  t.equal(refused.status, Status.ConnectInvalidParameters | DNR);
+  subsystem.setIoQueues(undefined);
+  world.settle();
+  t.equal(queues(world.host('A')), 64);
+  t.end();
+});
+
+t.test('firmware, in-capsule data and queue entries are what subsystem and port say', (t) => {
+  const world = new TargetWorld();
+  const port = world.listen('127.0.0.1', 4499, { ioCapsuleData: 4096, queueEntries: 32 });
+  world.subsystem.setFirmware('v7');
+  const told = (host: NvmHost) => {
+    const view = viewOf(host.identify(Cns.Controller).data);
+    const { fr, ioccsz, maxcmd } = IdController;
+    return [fr.decode(view, 0), ioccsz.get(view, 0), maxcmd.get(view, 0)];
+  };
+  t.same(told(world.host('A')), ['v7', (64 + 16384) / 16, 1024]);
+  const b = world.host('B', { address: port.address, adminOnly: true });
+  t.same(told(b), ['v7', (64 + 4096) / 16, 32]);
+  const io = WireHost.open(world.env, 4499);
+  io.initialize();
+  const refused = io.response(
+    io.connect(NQN, { sqe: { qid: 1, sqsize: 32 }, data: { cntlid: b.cntlid, ...whoIs('B') } }),
+  );
+  t.equal(refused.status, Status.ConnectInvalidParameters | DNR);
+  world.subsystem.setFirmware(undefined);
+  t.same(told(b)[0], '0.1.0');
+  t.end();
+});
+
 t.test('a host that is taken from the list is disconnected, no other', (t) => {
   const world = new TargetWorld();
   const a = world.host('A');
