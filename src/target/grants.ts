@@ -9,6 +9,9 @@ import type { Waiter } from './budget.ts';
 import type { Command } from './command.ts';
 import type { Connection } from './connection.ts';
 
+/** A queue holds, but for one command, no more than this part of what it leaves: much of it may never come back. */
+const LEAVES = 16;
+
 export class Grants implements Waiter {
   readonly #connection: Connection;
   /** Commands whose write data waits for budget, in order. */
@@ -52,7 +55,7 @@ export class Grants implements Waiter {
       const length = command.length + (second?.length ?? 0);
       // What a queue holds may exceed its share by no more than one command, so that any command fits. The less is
       // left, the less one may hold: hosts that do not send what they were granted leave some to those that come later.
-      const share = Math.min(limits.queueWriteBudget, writeBudget.left);
+      const share = Math.min(limits.queueWriteBudget, writeBudget.left / LEAVES);
       if (this.granted > 0 && this.granted + length > share) {
         // Its own commands wake it; others need not stand behind it.
         writeBudget.forget(this);

@@ -26,7 +26,7 @@ export interface Limits {
   readonly capsuleBudget: number;
   /** Data granted by R2Ts, all together. */
   readonly writeBudget: number;
-  /** Data that one queue may have granted by R2Ts; never more than is left for all others, but for one command. */
+  /** Data that one queue may have granted by R2Ts; but for one command, never more than a sixteenth of what is left. */
   readonly queueWriteBudget: number;
   /** Buffers for reads on their way to hosts, all together. */
   readonly readBudget: number;
