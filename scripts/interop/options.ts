@@ -10,7 +10,7 @@ Needs Debian; no root, except for --install.
 
   --kernel NAME     only this kernel: ${KERNELS.map(({ name }) => name).join(', ')} (default: ${KERNELS[0]?.name ?? ''}; with --full: all)
   --only NAME       only this scenario; may be repeated
-  --full            the full set, of some hours without KVM; else the quick one, of some minutes
+  --full            the full set, half an hour for each kernel without KVM; else the quick one, of some minutes
   --install         install the Debian packages that are missing (as root)
   --rebuild         build the images anew, from the packages as they are today
   --build           only build the images
