@@ -3,7 +3,7 @@
  * finds nothing.
  */
 import type { Plan } from './plan.ts';
-import { RESERVED, STALE_WRITES } from './scenarios.ts';
+import { GROWING, RESERVED, STALE_WRITES } from './scenarios.ts';
 
 export interface Mutation {
   /** The historical defect. */
@@ -248,6 +248,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'event lost: a change while a scan runs does not start another',
+    plan: GROWING,
     edits: [
       {
         file: 'src/initiator/scan.ts',

@@ -85,7 +85,21 @@ export const RESERVED: Partial<Plan> = {
   crashAtEnd: true,
 };
 
+/** A namespace that grows while its hosts are still looking at others, over a link that takes its time. */
+export const GROWING: Partial<Plan> = {
+  ...SMALL,
+  namespaces: 12,
+  blocks: 16,
+  clients: 1,
+  ios: 20,
+  kato: 2000,
+  duration: 2000,
+  link: { latency: 2000, jitter: 300, bandwidth: 2_000_000, segment: 65_536, window: 262_144, take: 0 },
+  faults: [100, 130, 160, 400, 420, 440, 700, 740, 780].map((at) => fault('grow namespace', at)),
+};
+
 export const SCENARIOS: readonly Scenario[] = [
+  scenario('LIFE.3 a namespace that changes while hosts look at others is looked at again', GROWING),
   scenario('RESERVATION six types, preempted, aborted, and kept through a power loss (PTPL)', RESERVED),
   scenario('RESERVATION LIFE.7 a reservation belongs to its host, not to the controllers that come and go', {
     ...RESERVED,
