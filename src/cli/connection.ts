@@ -12,6 +12,7 @@ import type { Disk } from '../daemon/head-client.ts';
 import { WRITE_FAILOVERS, type WriteFailover } from '../initiator/failover.ts';
 import { IO_POLICIES, type IoPolicy } from '../initiator/select.ts';
 import { count, countOr, many } from './flags.ts';
+import { telling } from './waiting.ts';
 
 /** As commander names them. */
 export interface HostFlags {
@@ -302,7 +303,10 @@ export function withController<T>(
 /** With `--head` the disk is the daemon's, and so are its paths; else this process connects it. */
 export async function withDisk<T>(flags: HeadOrDiskFlags, use: (disk: Disk) => Promise<T>): Promise<T> {
   if (flags.head === undefined)
-    return withController(flags, ({ subsystem }) => use(subsystem.head(flags.nsid)));
+    return withController(flags, ({ subsystem }) => {
+      const disk = subsystem.head(flags.nsid);
+      return telling(disk, () => use(disk));
+    });
   const { withHead } = await import('../daemon/head-client.ts');
   return withHead(hostSocket(flags), flags.head, use);
 }

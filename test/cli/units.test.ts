@@ -8,6 +8,8 @@ import { count, fileFlag, memoryFlag, seconds } from '../../src/cli/flags.ts';
 import { Histogram } from '../../src/cli/histogram.ts';
 import { Pattern } from '../../src/cli/pattern.ts';
 import { spelling } from '../../src/cli/spelling.ts';
+import { Waiting } from '../../src/cli/waiting.ts';
+import type { Why } from '../../src/initiator/why.ts';
 import { crc32c } from '../../src/runtime/crc32c.ts';
 import { must } from '../../src/runtime/assert.ts';
 
@@ -161,5 +163,34 @@ t.test('commands are spelled as they can be typed here', (t) => {
 
 t.test('what a controller says of itself does not steer the terminal', (t) => {
   t.equal(harmless('nqn.\u001b[31mred\u0007\u009b\n\tnext'), 'nqn.\ufffd[31mred\ufffd\ufffd\n\tnext');
+  t.end();
+});
+
+t.test('what I/O waits for is said once, again when it is something else, and when it goes on', (t) => {
+  const why = (requeued: number, verdict: string): Why => ({
+    head: 'nvme0n1',
+    id: 1,
+    state: 'serving',
+    iopolicy: 'round-robin',
+    writeFailover: 'safe',
+    delayedRemovalSecs: 0,
+    verdict,
+    paths: [],
+    refused: [],
+    inFlight: requeued,
+    waiting: { requeued, held: 0, delayed: 0 },
+    held: [],
+    timers: [],
+  });
+  const waiting = new Waiting();
+  const said = (requeued: number, verdict = 'waits: no path is usable') =>
+    waiting.look(why(requeued, verdict))?.split('\n')[0];
+  t.equal(said(0), undefined);
+  t.equal(said(1), undefined, 'a moment is nothing');
+  t.equal(said(1), 'nvme0n1, serving: I/O waits: no path is usable');
+  t.equal(said(1), undefined);
+  t.equal(said(1, 'waits: there is no path'), 'nvme0n1, serving: I/O waits: there is no path');
+  t.equal(said(0), 'nvme0n1: I/O goes on');
+  t.equal(said(0), undefined);
   t.end();
 });
