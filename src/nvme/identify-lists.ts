@@ -125,7 +125,7 @@ export function decodeNamespaceIds(list: Uint8Array): NamespaceIds {
     const expected = [0, 8, 16, 16, 1][nidt];
     if (expected === undefined) continue;
     if (nidl !== expected) throw new DecodeError(`identifier type ${nidt}: ${nidl} bytes, not ${expected}`);
-    const nid = list.slice(start, at);
+    const nid = new Uint8Array(list.subarray(start, at));
     const digits = hex(nid);
     if ((seen.get(nidt) ?? digits) !== digits)
       throw new DecodeError(`two different identifiers of type ${nidt}`);

@@ -157,7 +157,8 @@ export class SimDisk {
       this.seen.set(before, offset);
       return;
     }
-    const bytes = take!()?.slice(0, length);
+    const data = take!();
+    const bytes = data && new Uint8Array(data.subarray(0, length));
     this.put(this.seen, offset, length, bytes);
     this.unsynced.push({ offset, length, bytes, at: this.clock.micros });
   }

@@ -26,7 +26,7 @@ export function readStamp(block: Uint8Array): number | string {
   const words =
     block.byteOffset % 4 === 0
       ? new Int32Array(block.buffer, block.byteOffset, block.length / 4)
-      : new Int32Array(block.slice().buffer);
+      : new Int32Array(new Uint8Array(block).buffer);
   const value = words[0]!;
   const first = mark(value);
   for (let i = 1; i < words.length; i++)

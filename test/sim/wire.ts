@@ -17,11 +17,11 @@ const RETRANSMIT = 200_000;
 /** ICReq and ICResp have no digest: a simulated network does not touch them. */
 const UNPROTECTED = 128;
 
-/** A copy of the parts, in one piece. */
+/** A copy of the parts, in one piece: a Buffer, as real sockets have. Whoever takes its `slice` for a copy is found out. */
 function concat(parts: readonly Uint8Array[]): Uint8Array {
   let length = 0;
   for (const part of parts) length += part.length;
-  const bytes = new Uint8Array(length);
+  const bytes = Buffer.alloc(length);
   let at = 0;
   for (const part of parts) {
     bytes.set(part, at);
@@ -164,7 +164,7 @@ class Pipe {
       this.#skip += length;
       return first.subarray(this.#skip - length, this.#skip);
     }
-    const chunk = new Uint8Array(length);
+    const chunk = Buffer.alloc(length);
     for (let at = 0; at < length;) {
       const part = this.#buffer.peek()!;
       const take = Math.min(part.length - this.#skip, length - at);
