@@ -67,6 +67,8 @@ export class Grants implements Waiter {
       this.#receive(command);
       if (second !== undefined) this.#receive(second);
     }
+    // The last one that waited may have been taken out of the line: nobody need stand behind nothing.
+    writeBudget.forget(this);
   }
 
   /** The second command of a pair whose first is `command`, when it needs budget too. */

@@ -157,6 +157,22 @@ t.test('an Abort of the first in line for budget lets the next go on', (t) => {
   t.end();
 });
 
+t.test('nobody stands in line for budget behind a queue that waits no more', (t) => {
+  const world = new TargetWorld({ writeBudget: 2 ** 20 });
+  const [holder, gone, next] = [world.up(), world.up(), world.up()];
+  const all = holder.io.command(rw(IoOpcode.Write, 0, 2048));
+  const aborted = gone.io.command(rw(IoOpcode.Write, 0, 64));
+  const cid = next.io.command(rw(IoOpcode.Write, 0, 64));
+  gone.admin.command(Abort.bytes({ opc: AdminOpcode.Abort, sqid: 1, abortCid: aborted }));
+  t.equal(gone.io.response(aborted).status, Status.AbortRequested);
+  t.equal(next.io.r2ts(cid).length, 0, 'there is nothing left');
+  holder.io.h2c(all, holder.io.r2ts(all)[0]!.ttag, 0, new Uint8Array(2 ** 20));
+  t.equal(holder.io.response(all).status, 0);
+  t.equal(next.io.r2ts(cid).length, 1);
+  world.settle();
+  t.end();
+});
+
 t.test('hosts that send nothing of what they were granted leave some of the budget to the others', (t) => {
   const world = new TargetWorld({ writeBudget: 64 * 2 ** 20 });
   const MiB = 2048;
