@@ -185,7 +185,8 @@ export class NvmeDisk {
   /**
    * Sends one I/O command as it is, on whichever path is best: reservations, for example. `data` is what is sent, or
    * where the answer goes; it is not split. Resolves with dwords 0 and 1 of the completion. What it says about itself
-   * decides what is done when its path is lost: not `repeatable`, it rejects with OUTCOME_UNKNOWN.
+   * decides what is done when its path is lost: not `repeatable`, it rejects with OUTCOME_UNKNOWN. When it fails, a part
+   * of such a command may be done; it is not repeated then either.
    */
   async command(
     command: RawCommand,

@@ -62,7 +62,7 @@ export interface RawCommand {
    * path is lost, its outcome is unknown, unless `write_failover` is immediate.
    */
   readonly changes: boolean;
-  /** Carried out twice it ends as it does once. */
+  /** Carried out twice, or first in part, it ends as it does once. */
   readonly repeatable: boolean;
 }
 

@@ -13,13 +13,14 @@
  *      | 371h                          | …, `safe`, never provable           | unknown    |
  *      | DNR                           |                                     | complete   |
  *      | SCT 3: the path failed        |                                     | failover   |
+ *      | not 022h, 082h: it was begun  | changes, repeating changes result   | complete   |
  *      | anything else                 | was repeated often enough           | complete   |
  *      | anything else                 |                                     | retry      |
  *
  * `failover`: choose a path again, at once; the one that refused rests a moment. `hold`: the same, but only when the
  * old association is known dead on the target (GHOST.2). A controller that answers a command with what is no NVMe/TCP
- * would do so for ever: losses by a protocol fault are counted as repeats. `retry`: choose a path again after the delay that the
- * controller asked for. `complete`: tell the user. `unknown`: tell the user that nobody knows.
+ * would do so for ever: losses by a protocol fault are counted as repeats. `retry`: choose a path again after the delay
+ * that the controller asked for. `complete`: tell the user. `unknown`: tell the user that nobody knows.
  */
 import { isDnr, isPathError, retryDelayIndex, Status, statusCode } from '../nvme/status.ts';
 
@@ -55,8 +56,14 @@ export function verdict(ended: Ended, writeFailover: WriteFailover, maxRetries: 
   }
   if (isDnr(status)) return 'complete';
   if (isPathError(status)) return 'failover';
+  // A part of it may be done: a Copy would take what others have written since.
+  if (ended.changes && !ended.repeatable && !isUnbegun(status)) return 'complete';
   return ended.retries >= maxRetries ? 'complete' : 'retry';
 }
+
+/** 022h, 082h: nothing of the command was done. */
+const isUnbegun = (status: number): boolean =>
+  [Status.TransientTransportError, Status.NamespaceNotReady].some((code) => code === statusCode(status));
 
 /** 301h, 302h, 303h: the ANA log is not what we think it is. */
 export const isAnaStatus = (status: number): boolean =>

@@ -174,6 +174,8 @@ const verdicts: [string, Ended, 'safe' | 'immediate', ReturnType<typeof verdict>
   ['an ANA status', { ...COMPARE, status: Status.AnaInaccessible }, 'safe', 'failover'],
   ['a status without DNR', { ...WRITE, status: Status.WriteFault, retries: 4 }, 'safe', 'retry'],
   ['repeated often enough', { ...WRITE, status: Status.WriteFault, retries: 5 }, 'safe', 'complete'],
+  ['a Copy, or a reservation, that was begun', { ...RESERVE, status: Status.WriteFault }, 'safe', 'complete'],
+  ['one that was not', { ...RESERVE, status: Status.TransientTransportError }, 'safe', 'retry'],
   ['a Compare that was answered', { ...COMPARE, status: Status.NamespaceNotReady }, 'safe', 'retry'],
 ];
 for (const [name, ended, mode, then] of verdicts)
