@@ -2,7 +2,11 @@
  * Memory that is promised before it is used: in-capsule space when a queue is made, data when an R2T is granted.
  * Whoever finds too little left may stand in line; nobody passes him.
  */
+import { assert } from '../runtime/assert.ts';
+
 export interface Waiter {
+  /** He still wants some. */
+  readonly waits: boolean;
   /** He is the first in line and something was given back: `take` again, or stay where he is. */
   budgetFreed(): void;
 }
@@ -47,6 +51,10 @@ export class Budget {
 
   get waiting(): number {
     return this.#line.size;
+  }
+
+  invariants(): void {
+    for (const { waits } of this.#line) assert(waits, 'who stands in line for budget wants some');
   }
 
   #first(): Waiter | undefined {

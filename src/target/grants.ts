@@ -102,6 +102,10 @@ export class Grants implements Waiter {
     sender.end();
   }
 
+  get waits(): boolean {
+    return this.#line.length > 0;
+  }
+
   budgetFreed(): void {
     this.#grant();
   }

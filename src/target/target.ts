@@ -449,6 +449,7 @@ export class Target {
 
   /** For tests and the simulator, after an event. */
   invariants(): void {
+    this.writeBudget.invariants();
     for (const { queue } of this.connections()) queue.invariants();
     for (const { namespaces, controllers } of this.subsystems.values()) {
       for (const namespace of namespaces.values()) namespace.invariants();

@@ -41,7 +41,7 @@ t.test('limits that cannot be kept or told are refused when the target is made',
 t.test('Budget: nobody passes who stands in line', (t) => {
   const budget = new Budget(100);
   let got = 0;
-  const big = { budgetFreed: () => void (got ||= budget.take(80, big) ? 80 : 0) };
+  const big = { waits: true, budgetFreed: () => void (got ||= budget.take(80, big) ? 80 : 0) };
   t.ok(budget.take(60));
   t.notOk(budget.take(80, big));
   t.notOk(budget.take(10), 'though ten are left');
