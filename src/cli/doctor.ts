@@ -2,8 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
-import { SOCKET_NAME } from '../daemon/control-protocol.ts';
-import { stateFolder } from '../daemon/folder.ts';
+import { SOCKET_NAME, stateFolder } from '../daemon/folder.ts';
 import { addOutputFlag } from './connection.ts';
 import { type OutputFlags, print } from './print.ts';
 

@@ -1,23 +1,18 @@
 /** `nvmetcp hostd`. */
 import { join, resolve } from 'node:path';
-import { type Command, Option } from 'commander';
-import { stateFolder } from '../daemon/folder.ts';
-import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from '../daemon/log-levels.ts';
-import { spelling } from './spelling.ts';
+import type { Command } from 'commander';
+import { HOST_SOCKET_NAME } from '../daemon/folder.ts';
+import { addServiceFlags, serviceOptions, type ServiceFlags } from './daemon-flags.ts';
 
-interface Flags {
-  readonly state?: string;
-  readonly control?: string;
+interface Flags extends ServiceFlags {
   /** False: `--no-nbd`. */
   readonly nbd?: string | false;
   readonly hostnqn?: string;
   readonly hostid?: string;
-  readonly logLevel: LogLevel;
-  readonly logFormat: LogFormat;
 }
 
 export function addHostd(program: Command): void {
-  program
+  const command = program
     .command('hostd')
     .summary('Keep disks of targets connected, as block devices for programs.')
     .description(
@@ -30,19 +25,8 @@ export function addHostd(program: Command): void {
     )
     .option('--no-nbd', 'no NBD sockets')
     .option('-q, --hostnqn <nqn>', 'name of this host (default: /etc/nvme/hostnqn, else made once and kept)')
-    .option('-I, --hostid <uuid>', 'identifier of this host (default: /etc/nvme/hostid, else from the name)')
-    .option(
-      '--state <folder>',
-      'where state is kept (default: $NVMETCP_STATE, else /var/lib/nvmetcp for root, else ~/.local/state/nvmetcp)',
-    )
-    .option(
-      '--control <path>',
-      'its control socket, for "nvmetcp host" (default: host.sock in the state folder)',
-    )
-    .addOption(new Option('--log-level <level>', 'what to log').choices(LOG_LEVELS).default('info'))
-    .addOption(
-      new Option('--log-format <format>', 'how to log, on stderr').choices(LOG_FORMATS).default('text'),
-    )
+    .option('-I, --hostid <uuid>', 'identifier of this host (default: /etc/nvme/hostid, else from the name)');
+  addServiceFlags(command, 'host', HOST_SOCKET_NAME)
     .addHelpText(
       'after',
       `
@@ -57,16 +41,12 @@ Exit codes: 0 stopped by a signal, 1 a fault while running, 2 wrong flags or sta
     .action(async (flags: Flags) => {
       // Only here: other commands need neither a log nor schemas, and start faster without.
       const { hostd } = await import('../daemon/hostd.ts');
-      const folder = stateFolder(flags.state, process.env, process.getuid?.());
+      const options = serviceOptions(flags);
       process.exitCode = await hostd({
-        folder,
-        control: flags.control === undefined ? undefined : resolve(flags.control),
-        nbd: flags.nbd === false ? undefined : resolve(flags.nbd ?? join(folder, 'nbd')),
+        ...options,
+        nbd: flags.nbd === false ? undefined : resolve(flags.nbd ?? join(options.folder, 'nbd')),
         hostnqn: flags.hostnqn,
         hostid: flags.hostid,
-        logLevel: flags.logLevel,
-        logFormat: flags.logFormat,
-        command: spelling(process.argv[1] ?? 'nvmetcp', process.cwd()),
       });
     });
 }

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { writeFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { NvmeError } from '../api/error.ts';
-import { SOCKET_NAME } from '../daemon/control-protocol.ts';
+import { SOCKET_NAME } from '../daemon/folder.ts';
 import { LOG_LEVELS } from '../daemon/log-levels.ts';
 import type { ConnectionShown, TargetShown } from '../daemon/show.ts';
 import { inWords } from '../runtime/node/errors.ts';

@@ -2,12 +2,11 @@
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import type { FileNamespace, MemoryNamespace } from '../config/request.ts';
-import { stateFolder } from '../daemon/folder.ts';
-import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from '../daemon/log-levels.ts';
+import { SOCKET_NAME } from '../daemon/folder.ts';
+import { addServiceFlags, serviceOptions, type ServiceFlags } from './daemon-flags.ts';
 import { fileFlag, many, memoryFlag } from './flags.ts';
-import { spelling } from './spelling.ts';
 
-interface Flags {
+interface Flags extends ServiceFlags {
   readonly listen?: string[];
   readonly nqn?: string;
   readonly file?: FileNamespace[];
@@ -15,16 +14,12 @@ interface Flags {
   readonly host?: string[];
   readonly discovery?: string[];
   readonly config?: string;
-  readonly control?: string;
-  readonly state?: string;
-  readonly logLevel: LogLevel;
-  readonly logFormat: LogFormat;
 }
 
 const text = (value: string): string => value;
 
 export function addTargetd(program: Command): void {
-  program
+  const command = program
     .command('targetd')
     .summary('Export files, block devices and memory as disks.')
     .description(
@@ -57,19 +52,8 @@ export function addTargetd(program: Command): void {
         'host',
         'discovery',
       ]),
-    )
-    .option(
-      '--state <folder>',
-      'where state is kept (default: $NVMETCP_STATE, else /var/lib/nvmetcp for root, else ~/.local/state/nvmetcp)',
-    )
-    .option(
-      '--control <path>',
-      'its control socket, for "nvmetcp target" (default: target.sock in the state folder)',
-    )
-    .addOption(new Option('--log-level <level>', 'what to log').choices(LOG_LEVELS).default('info'))
-    .addOption(
-      new Option('--log-format <format>', 'how to log, on stderr').choices(LOG_FORMATS).default('text'),
-    )
+    );
+  addServiceFlags(command, 'target', SOCKET_NAME)
     .addHelpText(
       'after',
       `
@@ -85,17 +69,13 @@ Exit codes: 0 stopped by a signal, 1 a fault while running, 2 wrong flags or sta
       // Only here: other commands need neither a log nor schemas, and start faster without.
       const { targetd } = await import('../daemon/targetd.ts');
       process.exitCode = await targetd({
+        ...serviceOptions(flags),
         listen: flags.listen ?? [],
         nqn: flags.nqn,
         namespaces: [...(flags.file ?? []), ...(flags.mem ?? [])],
         hosts: flags.host ?? [],
         discovery: flags.discovery,
-        control: flags.control === undefined ? undefined : resolve(flags.control),
         config: flags.config === undefined ? undefined : resolve(flags.config),
-        folder: stateFolder(flags.state, process.env, process.getuid?.()),
-        logLevel: flags.logLevel,
-        logFormat: flags.logFormat,
-        command: spelling(process.argv[1] ?? 'nvmetcp', process.cwd()),
       });
     });
 }

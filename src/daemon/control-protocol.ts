@@ -5,9 +5,6 @@
  */
 import { z } from 'zod';
 
-/** Names of the sockets in the state folder. */
-export const SOCKET_NAME = 'target.sock';
-export const HOST_SOCKET_NAME = 'host.sock';
 /** Bytes of one line; a configuration file of thousands of namespaces fits. */
 export const MAX_LINE = 16 * 1024 * 1024;
 export const MAX_CONNECTIONS = 64;

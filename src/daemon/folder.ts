@@ -1,6 +1,10 @@
-/** Which folder a daemon keeps its state in. */
+/** Which folder a daemon keeps its state in, and how its control socket is called there. */
 import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
+
+/** Of the target daemon, and of the host daemon. */
+export const SOCKET_NAME = 'target.sock';
+export const HOST_SOCKET_NAME = 'host.sock';
 
 /**
  * What was asked for, else `$NVMETCP_STATE`, else /var/lib/nvmetcp for root, else nvmetcp in `$XDG_STATE_HOME` or

@@ -11,7 +11,7 @@ import { ConfigError } from '../config/problem.ts';
 import { type NodeEnv, nodeEnv } from '../runtime/node/env.ts';
 import { Lock } from '../runtime/node/lock.ts';
 import type { Timer } from '../runtime/ports.ts';
-import { HOST_SOCKET_NAME } from './control-protocol.ts';
+import { HOST_SOCKET_NAME } from './folder.ts';
 import { ControlServer } from './control-server.ts';
 import { endByFault } from './fault.ts';
 import { DOCUMENT } from './host-document.ts';

@@ -19,7 +19,7 @@ import { NvmeError } from '../api/error.ts';
 import type { NamespaceRequest } from '../config/request.ts';
 import { join } from 'node:path';
 import { banner, reachable } from './banner.ts';
-import { SOCKET_NAME } from './control-protocol.ts';
+import { SOCKET_NAME } from './folder.ts';
 import { ControlServer } from './control-server.ts';
 import { createLogger } from './log.ts';
 import type { LogFormat, LogLevel } from './log-levels.ts';
