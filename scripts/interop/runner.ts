@@ -210,12 +210,13 @@ function freePort(): Promise<number> {
   });
 }
 
-/** Bytes in a folder and below. */
-export function sizeOf(path: string, entries: readonly string[]): number {
-  return (
-    entries
-      .map((entry) => join(path, entry))
-      // Other runs have files there that come and go.
-      .reduce((sum, each) => sum + (statSync(each, { throwIfNoEntry: false })?.blocks ?? 0) * 512, 0)
-  );
+/** Bytes of a file, or of a folder and what is below it. Other runs have files there that come and go: 0. */
+export function sizeOf(path: string): number {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat?.isDirectory() !== true) return (stat?.blocks ?? 0) * 512;
+  try {
+    return readdirSync(path).reduce((sum, entry) => sum + sizeOf(join(path, entry)), 0);
+  } catch {
+    return 0;
+  }
 }

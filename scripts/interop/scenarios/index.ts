@@ -10,6 +10,7 @@ import { LINUX_RESERVES } from './linux-reserves.ts';
 import { LINUX_STAYS } from './linux-stays.ts';
 import { NBD_TOOLS } from './nbd-tools.ts';
 import { OUR_CLI } from './our-cli.ts';
+import { OUR_DAEMON } from './our-daemon.ts';
 import { OUR_DEMO } from './our-demo.ts';
 import { OUR_HOST } from './our-host.ts';
 import { OUR_PATHS } from './our-paths.ts';
@@ -27,6 +28,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...OUR_PATHS,
   OUR_DEMO,
   ...OUR_CLI,
+  OUR_DAEMON,
   ...REBOOTS,
 ];
 
