@@ -3,7 +3,8 @@ import { type Value, viewOf } from '../layout/struct.ts';
 import * as commands from '../initiator/commands.ts';
 import type { Controller, ControllerState } from '../initiator/controller.ts';
 import type { Request } from '../initiator/request.ts';
-import { Cns, Csi, IdController } from '../nvme/identify.ts';
+import { Cns, Csi } from '../nvme/identify.ts';
+import { IdController } from '../nvme/identify-controller.ts';
 import {
   MAX_NSID_LIST,
   type NamespaceIds,

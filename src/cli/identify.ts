@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import type { Field } from '../layout/field.ts';
 import { viewOf } from '../layout/struct.ts';
-import { IdController } from '../nvme/identify.ts';
+import { IdController } from '../nvme/identify-controller.ts';
 import { IdNamespace } from '../nvme/identify-namespace.ts';
 import {
   type ConnectFlags,

@@ -1,7 +1,7 @@
 /** What setup.ts makes of answers: whether a controller can be used, and what a refusal is about. */
 import { Connect, ConnectData, ConnectInvalidResponse } from '../nvme/fabrics.ts';
 import { Status, statusCode } from '../nvme/status.ts';
-import { GHOST1_MARK } from '../nvme/identify.ts';
+import { GHOST1_MARK } from '../nvme/identify-controller.ts';
 import type { Controller } from './controller.ts';
 import { refused, type Failure } from './failure.ts';
 import { registerView } from './registers.ts';

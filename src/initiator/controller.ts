@@ -4,7 +4,7 @@
  * decisions about a lost one are in recovery.ts, and shutdown.ts ends it in order.
  */
 import type { Value } from '../layout/struct.ts';
-import type { IdController } from '../nvme/identify.ts';
+import type { IdController } from '../nvme/identify-controller.ts';
 import { Status } from '../nvme/status.ts';
 import { assert } from '../runtime/assert.ts';
 import { machine, type Machine } from '../runtime/machine.ts';

@@ -5,7 +5,8 @@
  */
 import { type Value, viewOf } from '../layout/struct.ts';
 import { FeatureId, HostBehaviorData } from '../nvme/features.ts';
-import { Cns, ControllerType, Csi, IdController } from '../nvme/identify.ts';
+import { Cns, Csi } from '../nvme/identify.ts';
+import { ControllerType, IdController } from '../nvme/identify-controller.ts';
 import { NvmIdController } from '../nvme/identify-namespace.ts';
 import { LogId } from '../nvme/logs.ts';
 import { isDnr, statusName } from '../nvme/status.ts';

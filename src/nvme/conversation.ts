@@ -12,7 +12,8 @@ import { DiscoveryEntry, DiscoveryHeader } from './discovery.ts';
 import { Connect, ConnectData } from './fabrics.ts';
 import { FeatureId, HostBehaviorData, HostIdentifierData, TimestampData } from './features.ts';
 import { commandKind, formatPdu, type CommandKind, type Layout, type PduContext } from './format.ts';
-import { Cns, IdController } from './identify.ts';
+import { Cns } from './identify.ts';
+import { IdController } from './identify-controller.ts';
 import {
   IndependentIdNamespace,
   IdNamespace,

@@ -1,15 +1,8 @@
 /** Identify: what we say of ourselves, one row per CNS (NVMe Base 2.1, section 5.1.13). */
 import { AnaState } from '../nvme/ana-log.ts';
 import { CNTLID_DYNAMIC } from '../nvme/fabrics.ts';
-import {
-  Cns,
-  ControllerType,
-  Csi,
-  DiscoveryType,
-  GHOST1_MARK,
-  IDENTIFY_SIZE,
-  IdController,
-} from '../nvme/identify.ts';
+import { Cns, Csi, IDENTIFY_SIZE } from '../nvme/identify.ts';
+import { ControllerType, DiscoveryType, GHOST1_MARK, IdController } from '../nvme/identify-controller.ts';
 import {
   IdNamespace,
   IndependentIdNamespace,

@@ -1,6 +1,6 @@
 import t from 'tap';
 import { why } from '../../src/initiator/why.ts';
-import { GHOST1_MARK } from '../../src/nvme/identify.ts';
+import { GHOST1_MARK } from '../../src/nvme/identify-controller.ts';
 import { IoOpcode } from '../../src/nvme/opcode.ts';
 import { Status } from '../../src/nvme/status.ts';
 import { BLOCK } from '../doubles/fake-controller.ts';

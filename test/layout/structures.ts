@@ -7,7 +7,7 @@ import * as discovery from '../../src/nvme/discovery.ts';
 import * as event from '../../src/nvme/event.ts';
 import * as fabrics from '../../src/nvme/fabrics.ts';
 import * as features from '../../src/nvme/features.ts';
-import * as identify from '../../src/nvme/identify.ts';
+import * as identifyController from '../../src/nvme/identify-controller.ts';
 import * as identifyLists from '../../src/nvme/identify-lists.ts';
 import * as identifyNamespace from '../../src/nvme/identify-namespace.ts';
 import * as logs from '../../src/nvme/logs.ts';
@@ -31,7 +31,7 @@ export const MODULES: Record<string, object> = {
   'nvme/event.ts': event,
   'nvme/fabrics.ts': fabrics,
   'nvme/features.ts': features,
-  'nvme/identify.ts': identify,
+  'nvme/identify-controller.ts': identifyController,
   'nvme/identify-lists.ts': identifyLists,
   'nvme/identify-namespace.ts': identifyNamespace,
   'nvme/logs.ts': logs,

@@ -18,7 +18,8 @@ import {
   WriteZeroes,
 } from '../../src/nvme/sqe.ts';
 import { DISCOVERY_NQN } from '../../src/nvme/nqn.ts';
-import { Cns, IdController } from '../../src/nvme/identify.ts';
+import { Cns } from '../../src/nvme/identify.ts';
+import { IdController } from '../../src/nvme/identify-controller.ts';
 import { IdNamespace } from '../../src/nvme/identify-namespace.ts';
 import { decodeNamespaceIds, decodeNsidList } from '../../src/nvme/identify-lists.ts';
 import { LogId, SmartLog } from '../../src/nvme/logs.ts';

@@ -14,7 +14,8 @@ import {
   addressText,
 } from '../../src/nvme/discovery.ts';
 import { Event } from '../../src/nvme/event.ts';
-import { Cns, IdController } from '../../src/nvme/identify.ts';
+import { Cns } from '../../src/nvme/identify.ts';
+import { IdController } from '../../src/nvme/identify-controller.ts';
 import { LogId } from '../../src/nvme/logs.ts';
 import { DISCOVERY_NQN } from '../../src/nvme/nqn.ts';
 import { AdminOpcode } from '../../src/nvme/opcode.ts';

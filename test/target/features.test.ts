@@ -5,7 +5,8 @@ import { inCapsule, inTransport, rw, type WireHost } from '../doubles/wire-host.
 import { viewOf } from '../../src/layout/struct.ts';
 import { Event } from '../../src/nvme/event.ts';
 import { FeatureId, HostBehaviorData, TimestampData, WriteProtectionState } from '../../src/nvme/features.ts';
-import { Cns, IdController } from '../../src/nvme/identify.ts';
+import { Cns } from '../../src/nvme/identify.ts';
+import { IdController } from '../../src/nvme/identify-controller.ts';
 import { IdNamespace } from '../../src/nvme/identify-namespace.ts';
 import { CommandEffectsLog, ErrorLogEntry, FeatureEffectsLog, LogId, SmartLog } from '../../src/nvme/logs.ts';
 import { DISCOVERY_NQN } from '../../src/nvme/nqn.ts';

@@ -3,7 +3,7 @@ import { FaultyFile } from '../doubles/faulty-file.ts';
 import { TargetWorld } from '../doubles/target-world.ts';
 import { inCapsule, inTransport, rw, type WireHost } from '../doubles/wire-host.ts';
 import { viewOf } from '../../src/layout/struct.ts';
-import { IdController } from '../../src/nvme/identify.ts';
+import { IdController } from '../../src/nvme/identify-controller.ts';
 import { Cns } from '../../src/nvme/identify.ts';
 import { IdNamespace, NvmIdController } from '../../src/nvme/identify-namespace.ts';
 import { AdminOpcode, IoOpcode } from '../../src/nvme/opcode.ts';

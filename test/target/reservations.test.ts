@@ -5,7 +5,8 @@ import { inCapsule, inTransport, rw, type WireHost } from '../doubles/wire-host.
 import { viewOf } from '../../src/layout/struct.ts';
 import { Event, eventOf } from '../../src/nvme/event.ts';
 import { FeatureId } from '../../src/nvme/features.ts';
-import { Cns, IdController } from '../../src/nvme/identify.ts';
+import { Cns } from '../../src/nvme/identify.ts';
+import { IdController } from '../../src/nvme/identify-controller.ts';
 import { IdNamespace, IndependentIdNamespace } from '../../src/nvme/identify-namespace.ts';
 import { encodeControllerList } from '../../src/nvme/identify-lists.ts';
 import { LogId, ReservationLog, ReservationLogType } from '../../src/nvme/logs.ts';
