@@ -84,7 +84,7 @@ export async function core({
     const uuid = `00000000-0000-4000-8000-${String(nsid).padStart(12, '0')}`;
     target.addNamespace(subsystem, file, { nsid, uuid, blockSize: BLOCK, readOnly: false });
   }
-  target.listen(ADDRESS, () => undefined);
+  target.ports.listen(ADDRESS, () => undefined);
   const open = (qid: number, cntlid: number): { taker: Taker; cntlid: number } => {
     const taker = new Taker();
     accept(taker);

@@ -163,7 +163,7 @@ function main(): void {
     blockSize: BLOCK,
     readOnly: false,
   });
-  target.listen({ host: '127.0.0.1', port: 0 }, (error, port) => {
+  target.ports.listen({ host: '127.0.0.1', port: 0 }, (error, port) => {
     if (port === undefined) throw new Error(error?.message);
     say({ port: port.address.port, nqn } satisfies Place);
   });

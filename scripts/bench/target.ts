@@ -47,7 +47,7 @@ function serve(store: string, ...files: readonly FileIo[]): Promise<Place> {
       readOnly: false,
     });
   return new Promise((resolve, reject) => {
-    target.listen({ host: '127.0.0.1', port: 0 }, (error, port) => {
+    target.ports.listen({ host: '127.0.0.1', port: 0 }, (error, port) => {
       if (port === undefined) reject(new Error(error?.message));
       else resolve({ port: port.address.port, nqn });
     });

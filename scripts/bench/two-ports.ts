@@ -112,7 +112,7 @@ async function main(): Promise<void> {
   }
   const listen = (at: Address): Promise<Port> =>
     new Promise((resolve, reject) => {
-      target.listen(at, (error, port) => {
+      target.ports.listen(at, (error, port) => {
         if (port === undefined) reject(new Error(error?.message));
         else resolve(port);
       });
@@ -128,9 +128,9 @@ async function main(): Promise<void> {
     mute: () => {
       for (const wire of mine()) wire.mute();
     },
-    inaccessible: () => target.setAnaState(first, 1, AnaState.Inaccessible),
-    optimized: () => target.setAnaState(first, 1, AnaState.Optimized),
-    remove: () => target.removePort(first, () => undefined),
+    inaccessible: () => target.ports.setAnaState(first, 1, AnaState.Inaccessible),
+    optimized: () => target.ports.setAnaState(first, 1, AnaState.Optimized),
+    remove: () => target.ports.remove(first, () => undefined),
     add: () => {
       void listen(address).then((port) => (first = port));
     },

@@ -90,4 +90,4 @@ const port = (id: PortId, number: number): Edit =>
   addPort({ id, address: `127.0.0.1:${number}`, enabled: true, subsystems: [NQN], ana: [], referrals: [] });
 
 const listening = ({ target }: TargetParts, id: PortId): number =>
-  target.ports.find((each) => each.id === id)?.address.port ?? 0;
+  target.ports.list.find((each) => each.id === id)?.address.port ?? 0;

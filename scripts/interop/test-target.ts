@@ -46,7 +46,7 @@ export class TestTarget {
   static async start(options: TestTargetOptions, folder: string, journal: Journal): Promise<TestTarget> {
     const made = new TestTarget(options, folder, journal);
     await made.add(1, options.size ?? 64 * MiB);
-    const port = await answer<Port>((done) => made.target.listen({ host: '127.0.0.1', port: 0 }, done));
+    const port = await answer<Port>((done) => made.target.ports.listen({ host: '127.0.0.1', port: 0 }, done));
     made.#wire = await Wire.open({ to: port.address.port, listener: made.durability });
     return made;
   }
@@ -97,7 +97,7 @@ export class TestTarget {
 
   /** One more port, behind a relay of its own. */
   async listen(): Promise<{ readonly port: Port; readonly wire: Wire }> {
-    const port = await answer<Port>((done) => this.target.listen({ host: '127.0.0.1', port: 0 }, done));
+    const port = await answer<Port>((done) => this.target.ports.listen({ host: '127.0.0.1', port: 0 }, done));
     const wire = await Wire.open({ to: port.address.port, listener: this.durability });
     this.#wires.push(wire);
     return { port, wire };
@@ -116,7 +116,7 @@ export class TestTarget {
 
   /** Connections and controllers that it still has. */
   get left(): { readonly connections: number; readonly controllers: number } {
-    const connections = [...this.target.connections()].length;
+    const connections = [...this.target.ports.connections()].length;
     const { subsystem, target } = this;
     return { connections, controllers: subsystem.controllers.size + target.discovery.controllers.size };
   }

@@ -49,10 +49,10 @@ export class Commit {
     const target = this.#target;
     switch (change.kind) {
       case 'remove listener':
-        target.removeListener(this.#subsystem(change.nqn), this.#port(change.id));
+        target.ports.removeListener(this.#subsystem(change.nqn), this.#port(change.id));
         break;
       case 'remove port':
-        await new Promise<void>((resolve) => target.removePort(this.#port(change.id), resolve));
+        await new Promise<void>((resolve) => target.ports.remove(this.#port(change.id), resolve));
         break;
       case 'remove namespace':
         this.#remove(change.nqn, change.nsid);
@@ -95,13 +95,13 @@ export class Commit {
         this.#subsystem(change.nqn).mask(this.#namespace(change.nqn, change.nsid), change.hosts);
         break;
       case 'set ana':
-        target.setAnaState(this.#port(change.id), change.grpid, anaStateOf(change.state));
+        target.ports.setAnaState(this.#port(change.id), change.grpid, anaStateOf(change.state));
         break;
       case 'add port':
         this.#open(change.port);
         break;
       case 'add listener':
-        target.addListener(this.#subsystem(change.nqn), this.#port(change.id));
+        target.ports.addListener(this.#subsystem(change.nqn), this.#port(change.id));
         break;
       case 'set referrals':
         this.#refer(this.#port(change.id), change.referrals);
@@ -121,7 +121,7 @@ export class Commit {
 
   #port(id: number): Port {
     return must(
-      this.#target.ports.find((port) => port.id === id),
+      this.#target.ports.list.find((port) => port.id === id),
       `a port ${id} that listens`,
     );
   }
@@ -208,7 +208,7 @@ export class Commit {
       if (state !== 'optimized') port.ana.set(grpid, anaStateOf(state));
     }
     this.#refer(port, entry.referrals);
-    this.#target.addPort(
+    this.#target.ports.add(
       port,
       entry.subsystems.map((nqn) => this.#subsystem(nqn)),
     );
@@ -218,7 +218,7 @@ export class Commit {
   #refer(port: Port, entries: readonly ReferralEntry[]): void {
     const referrals = entries.map(({ address, id }) => ({ address: addressOf(address), portid: id }));
     const target = this.#target;
-    target.setReferrals(
+    target.ports.setReferrals(
       port,
       referrals.filter((referral) => !leadsHere(target, referral)),
     );

@@ -201,7 +201,7 @@ export class Preparation {
     // What goes by the same plan makes way first; its connections do not notice.
     for (const change of plan) {
       if (change.kind !== 'remove port') continue;
-      const old = this.#target.ports.find((port) => port.id === change.id);
+      const old = this.#target.ports.list.find((port) => port.id === change.id);
       if (old === undefined || this.#paused.has(old)) continue;
       if (!covers(old.address, wanted) && !covers(wanted, old.address)) continue;
       this.#paused.add(old);
@@ -217,7 +217,7 @@ export class Preparation {
       // A number from another target may be more than this one allows.
       queueEntries: maxQueueSize === undefined ? undefined : Math.min(maxQueueSize, most),
     };
-    return answer<Port | undefined>((done) => this.#target.bindPort(addressOf(address), id, done, options));
+    return answer<Port | undefined>((done) => this.#target.ports.bind(addressOf(address), id, done, options));
   }
 }
 

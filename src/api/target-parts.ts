@@ -160,4 +160,4 @@ export async function exportOne(
 }
 
 export const addressesOf = (target: Target): string[] =>
-  target.ports.map(({ address }) => formatAddress(address));
+  target.ports.list.map(({ address }) => formatAddress(address));

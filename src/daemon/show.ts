@@ -70,7 +70,7 @@ export function showTarget({ target, wanted, pending }: TargetControl): TargetSh
     ports: wanted.ports
       .filter(({ dormant }) => !dormant)
       .map((port) => {
-        const live = target.ports.find(({ id }) => id === port.id);
+        const live = target.ports.list.find(({ id }) => id === port.id);
         const { id, address, enabled, subsystems: offered, ana, referrals, draining } = port;
         const { inlineDataSize, maxQueueSize } = port;
         return {

@@ -53,7 +53,7 @@ export class Shutdown {
       this.#force(`a second ${why}`);
       return;
     }
-    const connections = this.#target.ports.reduce((sum, port) => sum + port.connections.size, 0);
+    const connections = this.#target.ports.list.reduce((sum, port) => sum + port.connections.size, 0);
     const more = `, connections to finish: ${connections}; a second ${why} does not wait for them`;
     this.#log('info', `${why}: stops${connections > 0 ? more : ''}`);
     this.#begin(why);
@@ -77,7 +77,7 @@ export class Shutdown {
   #force(why: string): void {
     if (this.#forced) return;
     this.#forced = true;
-    if (this.#target.ports.some((port) => port.connections.size > 0))
+    if (this.#target.ports.list.some((port) => port.connections.size > 0))
       this.#log('warn', `resets the connections that are left: ${why}`);
     this.#wait(LAST_WAIT, () => {
       this.#log('error', 'storage does not finish what it has; not waiting any longer');

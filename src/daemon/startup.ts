@@ -74,7 +74,7 @@ async function wantedBy(
 
 /** An address that nobody can wait for, and no other: then it is better not to start. */
 function checkListening({ control, target }: TargetParts): void {
-  if (target.ports.length > 0) return;
+  if (target.ports.list.length > 0) return;
   const errors = control.pending.flatMap(({ change, error }) => (change.kind === 'add port' ? [error] : []));
   const [first] = errors;
   if (first && !errors.some(isLate)) throw first;
@@ -125,7 +125,7 @@ const knownFiles = ({ subsystems }: TargetDocument): Set<string> =>
 
 /** Says which disks everybody can reach who reaches an address. */
 export function warnOfOpenDoors({ env, target }: TargetParts): void {
-  const open = target.ports.filter(
+  const open = target.ports.list.filter(
     (port) =>
       !isLoopback(port.address) &&
       [...target.subsystems.values()].some(

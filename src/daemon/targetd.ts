@@ -134,7 +134,7 @@ async function reload(parts: TargetParts, config: string | undefined): Promise<v
 
 function hello({ target }: TargetParts, command: string): string {
   const [subsystem, ...others] = target.subsystems.values();
-  const port = subsystem && target.ports.find((each) => each.offers(subsystem));
+  const port = subsystem && target.ports.list.find((each) => each.offers(subsystem));
   if (!subsystem || !port) return `there is nothing to connect to yet; "${command} target show" tells more\n`;
   return banner({
     nqn: subsystem.nqn,

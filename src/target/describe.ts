@@ -147,7 +147,7 @@ export function describeTarget(target: Target): TargetInfo {
   return {
     discovery: { nqn: discovery.nqn, genctr, controllers: controllersOf(discovery) },
     subsystems: [...subsystems.values()].map(describeSubsystem),
-    ports: ports.map(describePort),
+    ports: ports.list.map(describePort),
   };
 }
 
@@ -164,7 +164,7 @@ export function describeSubsystem(subsystem: Subsystem): SubsystemInfo {
     ioQueues,
     cntlids: [cntlids.first, cntlids.last],
     hosts: hosts && [...hosts],
-    ports: target.ports.filter((port) => port.offers(subsystem)).map(({ id }) => id),
+    ports: target.ports.list.filter((port) => port.offers(subsystem)).map(({ id }) => id),
     namespaces: [...namespaces.values()].map(describeNamespace),
     controllers: controllersOf(subsystem),
   };

@@ -74,7 +74,10 @@ export function referralsProblem(
   port: Port,
   referrals: readonly Referral[],
 ): string | undefined {
-  const others = target.ports.reduce((sum, each) => sum + (each === port ? 0 : each.referrals.length), 0);
+  const others = target.ports.list.reduce(
+    (sum, each) => sum + (each === port ? 0 : each.referrals.length),
+    0,
+  );
   if (others + referrals.length > target.limits.referrals)
     return `${others + referrals.length} referrals: at most ${target.limits.referrals} are allowed`;
   for (const [i, referral] of referrals.entries()) {
@@ -101,7 +104,7 @@ function referralProblem(target: Target, referral: Referral): string | undefined
 
 /** Whether the referral leads to a port of ours. */
 export const leadsHere = (target: Target, referral: Referral): boolean =>
-  target.ports.some((port) => isOurs(referral, port, undefined));
+  target.ports.list.some((port) => isOurs(referral, port, undefined));
 
 /** Whether the referral leads to this port, for a host that reached us at `reached`. */
 function isOurs({ address }: Referral, port: Port, reached: string | undefined): boolean {
@@ -114,7 +117,7 @@ function isOurs({ address }: Referral, port: Port, reached: string | undefined):
 function recordsFor(controller: Controller, reached: string, portLocal: boolean): DiscoveryRecord[] {
   const { target } = controller.subsystem;
   const records: DiscoveryRecord[] = [];
-  const ports = portLocal ? target.ports.filter((port) => port === controller.port) : target.ports;
+  const ports = portLocal ? target.ports.list.filter((port) => port === controller.port) : target.ports.list;
   // What a port with a wildcard tells depends on how it is reached, so its entries may differ.
   const duplicate = !portLocal && ports.every(({ address }) => !WILDCARDS.has(address.host));
   const subsystems = [...target.subsystems.values()].filter((each) => each.admits(controller.hostnqn));
@@ -134,7 +137,7 @@ function recordsFor(controller: Controller, reached: string, portLocal: boolean)
     }
   }
   for (const referral of controller.port.referrals) {
-    if (target.ports.some((port) => isOurs(referral, port, reached))) continue;
+    if (target.ports.list.some((port) => isOurs(referral, port, reached))) continue;
     const { address, subnqn = DISCOVERY_NQN, portid = 0 } = referral;
     const traddr = plainAddress(address.host);
     records.push({

@@ -65,7 +65,7 @@ export class Port {
 
   #accept(transport: Transport): void {
     const { target } = this;
-    if (!this.open || !target.mayConnect()) {
+    if (!this.open || !target.ports.mayConnect()) {
       if (this.open)
         target.env.trace.event('warn', 'connection refused: there are too many', {
           from: transport.remote.host,
@@ -74,7 +74,7 @@ export class Port {
       transport.reset();
       return;
     }
-    const connection = new Connection(this, transport, target.nextConnectionId());
+    const connection = new Connection(this, transport, target.ports.nextConnectionId());
     transport.start(connection);
     this.connections.add(connection);
   }
@@ -82,7 +82,7 @@ export class Port {
   /** The connection has ended, and nothing of it executes any more. */
   forget(connection: Connection): void {
     this.connections.delete(connection);
-    this.target.connectionEnded(this);
+    this.target.ports.connectionEnded(this);
   }
 
   /** No new connections; those that came through it go on. */

@@ -53,7 +53,7 @@ function abort(namespace: Namespace, hosts: ReadonlySet<string>, done: () => voi
     left++;
     return over;
   };
-  for (const { queue } of [...namespace.subsystem.target.connections()]) {
+  for (const { queue } of [...namespace.subsystem.target.ports.connections()]) {
     const { controller } = queue;
     if (controller === undefined || controller.subsystem !== namespace.subsystem) continue;
     if (hosts.has(controller.hostid)) queue.stopping.preempt(namespace, wait);

@@ -1,26 +1,21 @@
 /**
- * The target: subsystems with their namespaces, ports with their connections, and the memory that all of them share.
+ * The target: subsystems with their namespaces, the ports (ports.ts), and the memory that all of them share.
  */
 import { DISCOVERY_NQN, nqnProblem } from '../nvme/nqn.ts';
 import { hex } from '../layout/field.ts';
-import type { AnaState } from '../nvme/ana-log.ts';
-import type { Address, Env, FileIo, IoDone, IoError, Timer } from '../runtime/ports.ts';
+import type { Env, FileIo, IoDone } from '../runtime/ports.ts';
 import { Slabs } from '../storage/slabs.ts';
 import { Turn } from '../storage/turn.ts';
 import { WritePolicy } from '../storage/write-policy.ts';
 import { Volume } from '../storage/volume.ts';
 import { Atomicity } from './atomicity.ts';
 import { Budget } from './budget.ts';
-import type { Connection } from './connection.ts';
-import { type Referral, referralsProblem } from './discovery.ts';
 import { FactsStore } from './facts.ts';
 import { DEFAULT_LIMITS, limitsProblem, type Limits } from './limits.ts';
 import { Namespace, type NamespaceSettings } from './namespace.ts';
-import { Port, type PortOptions } from './port.ts';
+import type { Port } from './port.ts';
+import { Ports } from './ports.ts';
 import { FIRST_CNTLID, LAST_CNTLID, Subsystem, type SubsystemOptions } from './subsystem.ts';
-
-/** How often stalled connections are looked for. */
-const STALL_CHECK = 5000;
 
 export interface NamespaceOptions extends NamespaceSettings {
   readonly blockSize: number;
@@ -30,13 +25,6 @@ export interface NamespaceOptions extends NamespaceSettings {
 export interface TargetOptions {
   /** The target's own name for its discovery subsystem, besides the well-known one. */
   readonly discoveryNqn?: string | undefined;
-}
-
-export interface ListenOptions extends PortOptions {
-  /** PORTID; the lowest free one if not given. */
-  readonly id?: number | undefined;
-  /** Subsystems that it offers; every one, also those to come, if not given. */
-  readonly subsystems?: Iterable<Subsystem> | undefined;
 }
 
 export class Target {
@@ -59,20 +47,13 @@ export class Target {
   /** `Clock.now()` of its beginning. */
   readonly startedAt: number;
   readonly discovery: Subsystem;
-  /** That listen, in the order in which they began to. */
-  readonly ports: Port[] = [];
+  readonly ports: Ports;
   /** Generation Counter of the discovery log: moves with every change of what it shows. */
   genctr = 1;
-  /** Removed ports whose connections have not all ended. */
-  readonly #leaving = new Set<Port>();
-  /** PORTIDs of the ports that listen, and of those that are about to. */
-  readonly #portIds = new Set<number>();
   /** Subsystems that are deleted, and whose files are not all closed. */
   readonly #deletions = new Map<Subsystem, (() => void)[]>();
-  #connectionId = 0;
   #stopping: (() => void) | undefined = undefined;
   #stopped = false;
-  #stallCheck: Timer | undefined = undefined;
 
   /** Throws RangeError when the limits cannot be kept or the discovery NQN is not one. */
   constructor(env: Env, limits: Partial<Limits> = {}, options: TargetOptions = {}) {
@@ -91,7 +72,7 @@ export class Target {
     const nqnWrong = nqnProblem(nqn);
     if (nqnWrong !== undefined) throw new RangeError(`the discovery NQN ${nqnWrong}`);
     this.discovery = new Subsystem(this, { nqn, serial: 'nvme-tcp', model: 'nvme-tcp discovery' }, true);
-    this.#watchStalls();
+    this.ports = new Ports(this);
   }
 
   // ---- subsystems
@@ -141,7 +122,7 @@ export class Target {
     this.#deletions.set(subsystem, told);
     subsystem.deleting = true;
     this.subsystems.delete(subsystem.nqn);
-    for (const port of this.ports) port.subsystems?.delete(subsystem);
+    for (const port of this.ports.list) port.subsystems?.delete(subsystem);
     this.discoveryChanged((hostnqn) => subsystem.admits(hostnqn));
     for (const controller of [...subsystem.controllers.values()]) controller.remove('subsystem deleted');
     let left = 1;
@@ -212,123 +193,6 @@ export class Target {
           fail(`the EUI-64 ${eui64} is namespace ${other.nsid}’s of ${other.subsystem.nqn}`);
   }
 
-  // ---- ports
-
-  listen(
-    address: Address,
-    done: (error: IoError | undefined, port?: Port) => void,
-    options: ListenOptions = {},
-  ): void {
-    const refused = (code: string, message: string): void => done({ code, message });
-    const id = options.id ?? this.#freePortId();
-    if (this.ports.length >= this.limits.ports) {
-      refused('ENOSPC', `there are ${this.limits.ports} ports already`);
-      return;
-    }
-    if (!Number.isInteger(id) || id < 0 || id > 0xffff || this.#portIds.has(id)) {
-      refused('EINVAL', `port ${id}: a PORTID that is free, from 0 to 65535, is needed`);
-      return;
-    }
-    this.#portIds.add(id);
-    const bound = (error: IoError | undefined, port?: Port): void => {
-      this.#portIds.delete(id);
-      if (port === undefined) {
-        done(error);
-        return;
-      }
-      this.addPort(port, options.subsystems);
-      done(undefined, port);
-    };
-    this.bindPort(address, id, bound, options);
-  }
-
-  /** A port that is bound and nothing more: nobody is let in and nothing shows it before `addPort`; or `close` it. */
-  bindPort(
-    address: Address,
-    id: number,
-    done: (error: IoError | undefined, port?: Port) => void,
-    options: PortOptions = {},
-  ): void {
-    const port = new Port(this, id, address, options);
-    port.listen((error) => {
-      if (error === undefined) done(undefined, port);
-      else done(error);
-    });
-  }
-
-  /** Takes a bound port, whose PORTID is free. `subsystems`: every one, also those to come, if not given. */
-  addPort(port: Port, subsystems: Iterable<Subsystem> | undefined): void {
-    port.subsystems = subsystems && new Set(subsystems);
-    port.open = true;
-    this.#portIds.add(port.id);
-    this.ports.push(port);
-    this.discoveryChanged();
-  }
-
-  #freePortId(): number {
-    let id = 1;
-    while (this.#portIds.has(id)) id++;
-    return id;
-  }
-
-  /**
-   * Stops listening and ends the controllers that came through the port, no others; namespaces stay (LIFE.13). `done` is
-   * called when nobody can connect any more; what executes is finished first, in its own time (GHOST.1).
-   */
-  removePort(port: Port, done: () => void): void {
-    const at = this.ports.indexOf(port);
-    if (at < 0) {
-      port.close(done);
-      return;
-    }
-    this.ports.splice(at, 1);
-    this.#portIds.delete(port.id);
-    if (port.connections.size > 0) this.#leaving.add(port);
-    this.discoveryChanged();
-    port.close(done);
-    this.#endThrough(port, undefined);
-  }
-
-  /** Offers the subsystem on the port. */
-  addListener(subsystem: Subsystem, port: Port): void {
-    if (port.offers(subsystem) || port.subsystems === undefined) return;
-    port.subsystems.add(subsystem);
-    this.discoveryChanged((hostnqn) => subsystem.admits(hostnqn));
-  }
-
-  /** Offers it there no more; the controllers that came through that port end (LIFE.13). */
-  removeListener(subsystem: Subsystem, port: Port): void {
-    if (!port.offers(subsystem) || subsystem.discovery) return;
-    port.subsystems ??= new Set(this.subsystems.values());
-    port.subsystems.delete(subsystem);
-    this.discoveryChanged((hostnqn) => subsystem.admits(hostnqn));
-    this.#endThrough(port, subsystem);
-  }
-
-  /** Ends what came through the port, for one subsystem or for all. */
-  #endThrough(port: Port, subsystem: Subsystem | undefined): void {
-    for (const connection of [...port.connections]) {
-      const { controller } = connection.queue;
-      if (controller !== undefined && (subsystem ?? controller.subsystem) === controller.subsystem)
-        controller.remove('listener removed');
-      if (controller === undefined && subsystem === undefined) connection.close('listener removed');
-    }
-  }
-
-  // ---- ANA
-
-  /**
-   * Sets a group's state on one port; every host that has a namespace of the group through it is told. Gates look at
-   * the state when they are read (attachment.ts), so this costs the same however many namespaces there are.
-   */
-  setAnaState(port: Port, anagrpid: number, state: AnaState): void {
-    this.checkGroup(anagrpid);
-    if (!port.ana.set(anagrpid, state)) return;
-    for (const { controllers } of this.subsystems.values())
-      for (const controller of controllers.values())
-        if (controller.port === port && controller.groups.has(anagrpid)) controller.anaChanged();
-  }
-
   /** Throws RangeError when there is no such ANA group. */
   checkGroup(anagrpid: number): void {
     if (!Number.isInteger(anagrpid) || anagrpid < 1 || anagrpid > this.limits.anaGroups)
@@ -337,60 +201,11 @@ export class Target {
 
   // ---- discovery
 
-  /** Which other discovery services hosts are told of through this port. Throws RangeError, and changes nothing. */
-  setReferrals(port: Port, referrals: readonly Referral[]): void {
-    const problem = referralsProblem(this, port, referrals);
-    if (problem !== undefined) throw new RangeError(problem);
-    port.referrals = [...referrals];
-    if (port.open) this.discoveryChanged((_, through) => through === port);
-  }
-
   /** The discovery log changed, for those hosts; they are told. */
   discoveryChanged(affects: (hostnqn: string, through: Port) => boolean = () => true): void {
     this.genctr++;
     for (const controller of this.discovery.controllers.values())
       if (affects(controller.hostnqn, controller.port)) controller.discoveryChanged();
-  }
-
-  // ---- connections
-
-  /** All of them, also those of ports that are gone. */
-  *connections(): Generator<Connection> {
-    for (const port of this.ports) yield* port.connections;
-    for (const port of this.#leaving) yield* port.connections;
-  }
-
-  nextConnectionId(): number {
-    return ++this.#connectionId;
-  }
-
-  /** Whether there is room for one more connection. */
-  mayConnect(): boolean {
-    let all = 0;
-    let unconnected = 0;
-    for (const { queue } of this.connections()) {
-      all++;
-      if (queue.controller === undefined) unconnected++;
-    }
-    return (
-      all < this.limits.connections &&
-      unconnected < this.limits.newConnections &&
-      this.#stopping === undefined
-    );
-  }
-
-  #watchStalls(): void {
-    this.#stallCheck = this.env.clock.timer('looks for stalled connections', STALL_CHECK, () => {
-      const now = this.env.clock.now();
-      const busy = new Set<Subsystem>();
-      for (const connection of this.connections()) {
-        connection.checkStalls(now);
-        const { qid, outstanding, controller } = connection.queue;
-        if (qid !== 0 && outstanding > 0 && controller !== undefined) busy.add(controller.subsystem);
-      }
-      for (const subsystem of busy) subsystem.busy += STALL_CHECK;
-      this.#watchStalls();
-    });
   }
 
   // ---- the end
@@ -410,26 +225,20 @@ export class Target {
       done();
     };
     if (before !== undefined) return;
-    for (const port of this.ports) port.close(() => undefined);
-    for (const connection of [...this.connections()]) connection.close('target stops');
-    this.#settle();
+    this.ports.stop();
+    this.settle();
   }
 
   /** Does not wait for hosts any more; called when `stop` takes too long. */
   force(): void {
-    for (const connection of [...this.connections()]) connection.transport.reset();
-  }
-
-  connectionEnded(port: Port): void {
-    if (port.connections.size === 0) this.#leaving.delete(port);
-    this.#settle();
+    for (const connection of [...this.ports.connections()]) connection.transport.reset();
   }
 
   /** Stopping, and nobody is connected any more: closes the files. */
-  #settle(): void {
-    if (this.#stopping === undefined || this.#stopped || !this.connections().next().done) return;
+  settle(): void {
+    if (this.#stopping === undefined || this.#stopped || !this.ports.connections().next().done) return;
     this.#stopped = true;
-    this.#stallCheck?.cancel();
+    this.ports.stopped();
     const told = this.#stopping;
     let left = 1;
     const closed = (): void => {
@@ -450,7 +259,7 @@ export class Target {
   /** For tests and the simulator, after an event. */
   invariants(): void {
     this.writeBudget.invariants();
-    for (const { queue } of this.connections()) queue.invariants();
+    for (const { queue } of this.ports.connections()) queue.invariants();
     for (const { namespaces, controllers } of this.subsystems.values()) {
       for (const namespace of namespaces.values()) namespace.invariants();
       for (const { attachments, groups } of controllers.values()) {

@@ -74,13 +74,13 @@ t.test('an address makes way for a wider one, and is back when that cannot be bo
   const wide = listenAt(`0.0.0.0:${port}`, A);
   const blocked = createServer().listen(port, '127.0.0.2');
   await once(blocked, 'listening');
-  const ids = target.ports.map(({ id }) => id);
+  const ids = target.ports.list.map(({ id }) => id);
   await t.rejects(
     control.change((document) => ({ document: wide(document) })),
     { code: 'EADDRINUSE' },
   );
   t.same(
-    target.ports.map(({ id }) => id),
+    target.ports.list.map(({ id }) => id),
     ids,
   );
   const socket = (await import('node:net')).connect(port, '127.0.0.1');
@@ -179,7 +179,7 @@ t.test('what is known of a namespace goes with it, and stays while it only moves
 
 t.test('a port takes another address under the same id', async (t) => {
   const { control, target } = await start(t);
-  const id = must(target.ports[0], 'it listens').id;
+  const id = must(target.ports.list[0], 'it listens').id;
   await control.change((document) => ({
     document: addPort({
       id,

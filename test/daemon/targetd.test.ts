@@ -325,14 +325,14 @@ t.test('addresses are kept, retried, and not bound twice', async (t) => {
   const { hello } = await world.start([{ memory: MiB }], { listen: [kept] });
   t.ok(hello.includes(`listens on ${kept}`));
   const { parts } = await world.start([{ memory: MiB }], { listen: ['127.0.0.1:0'] });
-  t.equal(parts.target.ports.length, 2);
+  t.equal(parts.target.ports.list.length, 2);
   await world.stop();
   blocked.listen(Number(kept.split(':')[1]), '127.0.0.1');
   await once(blocked, 'listening');
   t.teardown(() => blocked.close());
   const { parts: without } = await world.start([{ memory: MiB }], { listen: ['127.0.0.1:0'] });
   t.equal(
-    without.target.ports.length,
+    without.target.ports.list.length,
     1,
     'a kept address that is taken does not keep the daemon from starting',
   );
@@ -355,7 +355,7 @@ t.test('beyond loopback with every host allowed: a warning; --host admits one', 
   });
   t.notMatch(world.log, /every host may connect/);
   t.ok(text.includes(` -q ${HOST}`));
-  const port = must(parts.target.ports[0], 'it listens').address.port;
+  const port = must(parts.target.ports.list[0], 'it listens').address.port;
   const to = { traddr: '127.0.0.1', trsvcid: port, subnqn: main(parts).nqn };
   const stranger = createHost({ hostnqn: HOST.replace('11111111', '22222222') });
   await t.rejects(stranger.connect(to), { code: 'NVME_CONNECT_INVALID_HOST' });

@@ -4,13 +4,9 @@ import type { MemoryNetOptions } from '../../src/runtime/memory/net.ts';
 import type { Limits } from '../../src/target/limits.ts';
 import type { Namespace } from '../../src/target/namespace.ts';
 import type { Subsystem } from '../../src/target/subsystem.ts';
-import {
-  Target,
-  type ListenOptions,
-  type NamespaceOptions,
-  type TargetOptions,
-} from '../../src/target/target.ts';
+import { Target, type NamespaceOptions, type TargetOptions } from '../../src/target/target.ts';
 import type { Port } from '../../src/target/port.ts';
+import type { ListenOptions } from '../../src/target/ports.ts';
 import { NvmHost, type NvmHostOptions } from './nvm-host.ts';
 import { WireHost } from './wire-host.ts';
 import type { FileIo } from '../../src/runtime/ports.ts';
@@ -46,7 +42,7 @@ export class TargetWorld {
       readOnly: options.readOnly ?? false,
     });
     let port = 0;
-    this.target.listen({ host: '127.0.0.1', port: 0 }, (error, made) => {
+    this.target.ports.listen({ host: '127.0.0.1', port: 0 }, (error, made) => {
       if (made === undefined) throw new Error(error?.message);
       port = made.address.port;
     });
@@ -68,7 +64,7 @@ export class TargetWorld {
   /** One more port. */
   listen(host: string, port: number, options?: ListenOptions): Port {
     let made: Port | undefined;
-    this.target.listen(
+    this.target.ports.listen(
       { host, port },
       (error, listening) => {
         if (error !== undefined) throw new Error(error.message);

@@ -151,7 +151,7 @@ async function serve(
     readOnly: false,
   });
   const port = await new Promise<number>((resolve, reject) => {
-    target.listen({ host: '127.0.0.1', port: 0 }, (error, made) => {
+    target.ports.listen({ host: '127.0.0.1', port: 0 }, (error, made) => {
       if (made) resolve(made.address.port);
       else reject(new Error(error?.message));
     });

@@ -29,7 +29,7 @@ export function hangReport(world: World, rule: string, what: string, why: string
     }
   for (const machine of world.targets) {
     lines.push(`  ${machine.name} ${machine.state}`);
-    for (const { connections } of machine.target?.ports ?? [])
+    for (const { connections } of machine.target?.ports.list ?? [])
       for (const connection of connections) {
         const { queue, state } = connection;
         if (state.is('ready') && queue.executing === 0 && queue.outstanding === 0) continue;

@@ -110,7 +110,7 @@ export class TargetMachine {
     for (const { host, from } of this.addresses) {
       if (from > world.clock.micros || this.#opening.has(host)) continue;
       this.#opening.add(host);
-      target.listen({ host, port: TCP_PORT }, (error) => {
+      target.ports.listen({ host, port: TCP_PORT }, (error) => {
         if (error !== undefined) world.violation('SIM', `${host}: ${error.message}`, [this.name]);
       });
     }
@@ -119,11 +119,11 @@ export class TargetMachine {
   /** The operator takes a port away. */
   closePort(which: number): void {
     const { target } = this;
-    const port = target?.ports[which % (target.ports.length || 1)];
+    const port = target?.ports.list[which % (target.ports.list.length || 1)];
     if (target === undefined || port === undefined || this.state !== 'on') return;
     this.world.trace.note('removes a port', this.name, port.id);
     const process = this.process;
-    target.removePort(port, () => {
+    target.ports.remove(port, () => {
       if (this.process === process) this.#opening.delete(port.address.host);
     });
   }
@@ -139,17 +139,18 @@ export class TargetMachine {
   /** The operator sets an ANA state on one of the ports. */
   setAna(which: number, anagrpid: number, state: AnaState): void {
     const { target } = this;
-    const port = target?.ports[which % (target.ports.length || 1)];
+    const port = target?.ports.list[which % (target.ports.list.length || 1)];
     if (target === undefined || port === undefined || this.state !== 'on') return;
     this.world.trace.note('sets an ANA state', this.name, anagrpid, state);
-    target.setAnaState(port, anagrpid, state);
+    target.ports.setAnaState(port, anagrpid, state);
   }
 
   /** The operator undoes what he did. */
   heal(): void {
     this.openPorts();
-    for (const port of this.target?.ports ?? [])
-      for (const [anagrpid] of port.ana.told()) this.target?.setAnaState(port, anagrpid, AnaState.Optimized);
+    for (const port of this.target?.ports.list ?? [])
+      for (const [anagrpid] of port.ana.told())
+        this.target?.ports.setAnaState(port, anagrpid, AnaState.Optimized);
     for (const namespace of this.namespaces) this.enable(namespace);
   }
 
@@ -354,7 +355,7 @@ export class TargetMachine {
     const { capsuleBudget, writeBudget } = target;
     let capsules = 0;
     let granted = 0;
-    for (const { queue } of target.connections()) {
+    for (const { queue } of target.ports.connections()) {
       capsules += queue.capsuleSpace;
       granted += queue.grants.granted;
     }

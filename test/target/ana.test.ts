@@ -48,7 +48,7 @@ t.test('ANA what a state does to I/O: a row each, and never with DNR', (t) => {
   ] as const) {
     t.equal(anaRefusal(state), status);
     const { world, a, b } = twoPorts();
-    world.target.setAnaState(world.target.ports[0]!, 1, state);
+    world.target.ports.setAnaState(world.target.ports.list[0]!, 1, state);
     t.equal(a.read(1).status, status);
     t.equal(a.write(2), status);
     t.equal(a.read(3).status, 0, 'another group');
@@ -63,24 +63,24 @@ t.test('ANA Change goes to every controller through the port that has the group,
   const c = world.host('C');
   c.listen();
   world.subsystem.mask(world.subsystem.namespaces.get(3)!, []);
-  const [first] = world.target.ports;
+  const [first] = world.target.ports.list;
   for (const host of [a, b, c]) forget(host);
-  world.target.setAnaState(first!, 1, AnaState.NonOptimized);
+  world.target.ports.setAnaState(first!, 1, AnaState.NonOptimized);
   t.same(a.events(), [Event.AnaChange]);
   t.same(c.events(), [Event.AnaChange]);
   t.same(b.events(), []);
   for (const host of [a, c]) forget(host);
-  world.target.setAnaState(first!, 1, AnaState.NonOptimized);
+  world.target.ports.setAnaState(first!, 1, AnaState.NonOptimized);
   t.same(a.events(), [], 'the same state is no change');
-  world.target.setAnaState(first!, 7, AnaState.Inaccessible);
+  world.target.ports.setAnaState(first!, 7, AnaState.Inaccessible);
   t.same(a.events(), [], 'nobody sees a namespace of group 7');
-  t.throws(() => world.target.setAnaState(first!, 129, AnaState.Optimized), RangeError);
+  t.throws(() => world.target.ports.setAnaState(first!, 129, AnaState.Optimized), RangeError);
   t.end();
 });
 
 t.test('ANA the log: states, members, change counts; RGO; paging; as long as it may become', (t) => {
   const { world, a, b } = twoPorts();
-  const [first] = world.target.ports;
+  const [first] = world.target.ports.list;
   const before = a.ana;
   t.same(
     before.groups.map(({ agid, state, nsids }) => [agid, state, nsids]),
@@ -89,7 +89,7 @@ t.test('ANA the log: states, members, change counts; RGO; paging; as long as it 
       [7, AnaState.Optimized, [3]],
     ],
   );
-  world.target.setAnaState(first!, 7, AnaState.Inaccessible);
+  world.target.ports.setAnaState(first!, 7, AnaState.Inaccessible);
   const after = a.ana;
   const [one, seven] = after.groups;
   t.same([one!.state, seven!.state], [AnaState.Optimized, AnaState.Inaccessible]);
@@ -129,7 +129,7 @@ t.test('ANA the log: states, members, change counts; RGO; paging; as long as it 
 
 t.test('ANA a group that is told a state before anybody is in it is in the log', (t) => {
   const { world, a } = twoPorts();
-  world.target.setAnaState(world.target.ports[0]!, 9, AnaState.Change);
+  world.target.ports.setAnaState(world.target.ports.list[0]!, 9, AnaState.Change);
   t.match(a.ana.groups[2], { agid: 9, state: AnaState.Change, nsids: [] });
   t.equal(AnaLogHeader.nagd.get(viewOf(a.log(LogId.Ana, 16)), 0), 3);
   t.end();
@@ -137,8 +137,8 @@ t.test('ANA a group that is told a state before anybody is in it is in the log',
 
 t.test('ANA a namespace moves between groups live: ANA Change alone, new state at once', (t) => {
   const { world, a, b } = twoPorts();
-  const [first] = world.target.ports;
-  world.target.setAnaState(first!, 7, AnaState.Inaccessible);
+  const [first] = world.target.ports.list;
+  world.target.ports.setAnaState(first!, 7, AnaState.Inaccessible);
   for (const host of [a, b]) forget(host);
   const counts = b.ana;
   world.subsystem.move(world.namespace, 7);
@@ -204,9 +204,9 @@ t.test(
       dptr: inTransport(16),
     });
     t.equal(host.admin.response(host.admin.command(log)).status, Status.InvalidLogPage | DNR);
-    world.target.setAnaState(world.target.ports[0]!, 2, AnaState.Inaccessible);
+    world.target.ports.setAnaState(world.target.ports.list[0]!, 2, AnaState.Inaccessible);
     t.equal(host.read(1).status, Status.InternalPathError);
-    world.target.setAnaState(world.target.ports[0]!, 2, AnaState.Optimized);
+    world.target.ports.setAnaState(world.target.ports.list[0]!, 2, AnaState.Optimized);
     t.equal(host.read(1).status, 0);
     world.settle();
     t.end();

@@ -695,7 +695,7 @@ void t.test(
     world.target
       .addSubsystem({ nqn: 'nqn.2024-01.test:secret', serial: 'x', model: 'y' })
       .setHosts(['nqn.2024-01.test:other']);
-    world.target.listen({ host: '0.0.0.0', port: 8009 }, () => undefined);
+    world.target.ports.listen({ host: '0.0.0.0', port: 8009 }, () => undefined);
     world.env.clock.settle();
     const host = world.open();
     host.up(DISCOVERY_NQN);

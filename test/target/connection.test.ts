@@ -35,7 +35,7 @@ function faults(t: Test, world: TargetWorld, host: WireHost, fes: number, fei?: 
   t.equal(host.received.length, before, 'input is discarded');
   world.env.clock.advance(world.target.limits.terminateTimeout + 1);
   t.ok(
-    [...world.target.ports[0]!.connections].every(({ state }) => !state.is('terminating')),
+    [...world.target.ports.list[0]!.connections].every(({ state }) => !state.is('terminating')),
     'and closed in bounded time, though the host does nothing',
   );
 }
@@ -461,7 +461,7 @@ void t.test('peers that make us wait', (t) => {
     const { io, admin } = world.up();
     io.transport.pause();
     for (let i = 0; i < 100; i++) io.command(rw(IoOpcode.Read, 0, 128));
-    const [connection] = [...world.target.ports[0]!.connections].filter(({ queue }) => queue.qid === 1);
+    const [connection] = [...world.target.ports.list[0]!.connections].filter(({ queue }) => queue.qid === 1);
     t.ok(connection!.sender.pending <= 2 * 64 * 1024 + 1024, `${connection!.sender.pending} bytes pending`);
     alive(world, admin, 2 * world.target.limits.stallTimeout + 10_000);
     io.transport.resume();

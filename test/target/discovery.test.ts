@@ -121,7 +121,9 @@ t.test('DISCOVERY the well-known name and the target’s own, on every port', (t
 
 t.test('DISCOVERY nothing is said of a secure channel: some hosts take "not required" for a wish', (t) => {
   const world = new TargetWorld();
-  world.target.setReferrals(world.target.ports[0]!, [{ address: { host: '10.0.0.9', port: 8009 } }]);
+  world.target.ports.setReferrals(world.target.ports.list[0]!, [
+    { address: { host: '10.0.0.9', port: 8009 } },
+  ]);
   const found = entries(discover(world));
   t.equal(found.length, 3);
   for (const { secureChannel, sectype } of found)
@@ -183,20 +185,20 @@ t.test('DISCOVERY change events go to the hosts that see a difference, and to no
   step('everybody', 'B', () => subsystem.setHosts(undefined));
   const port = world.listen('127.0.0.1', 4421, { subsystems: [] });
   t.equal(told(), 'AB', 'a port');
-  step('a listener', 'AB', () => target.addListener(subsystem, port));
-  step('no listener', 'AB', () => target.removeListener(subsystem, port));
+  step('a listener', 'AB', () => target.ports.addListener(subsystem, port));
+  step('no listener', 'AB', () => target.ports.removeListener(subsystem, port));
   const referral = { address: { host: '10.9.9.9', port: 8009 } };
-  step('a referral', 'AB', () => target.setReferrals(target.ports[0]!, [referral]));
-  step('no referral', 'AB', () => target.setReferrals(target.ports[0]!, []));
-  step('a referral of another port', '', () => target.setReferrals(port, [referral]));
-  step('no port', 'AB', () => target.removePort(port, () => undefined));
+  step('a referral', 'AB', () => target.ports.setReferrals(target.ports.list[0]!, [referral]));
+  step('no referral', 'AB', () => target.ports.setReferrals(target.ports.list[0]!, []));
+  step('a referral of another port', '', () => target.ports.setReferrals(port, [referral]));
+  step('no port', 'AB', () => target.ports.remove(port, () => undefined));
   step('the subsystem goes', 'AB', () => {
     target.removeSubsystem(subsystem, true, () => undefined);
   });
   const quiet = header(a).genctr;
   world.add(2);
   world.host('A').leave();
-  target.removeListener(subsystem, port);
+  target.ports.removeListener(subsystem, port);
   t.equal(header(a).genctr, quiet, 'namespaces, hosts that come and go, and nothing, change nothing');
   t.end();
 });
@@ -258,7 +260,7 @@ t.test('DISCOVERY referrals of a port: shown through it alone, never to ourselve
     { ...to('10.9.9.9', 8009), portid: 77 },
     to('10.9.9.9', 8009, 'nqn.2024-01.test:other-discovery'),
   ];
-  target.setReferrals(port, known);
+  target.ports.setReferrals(port, known);
   for (const [what, referral] of [
     ['twice', to('10.9.9.9', 8009)],
     ['that is this target', to('127.0.0.1', world.port)],
@@ -267,10 +269,13 @@ t.test('DISCOVERY referrals of a port: shown through it alone, never to ourselve
     ['begin with "nqn."', to('10.9.9.8', 8009, 'x')],
     ['not a PORTID', { ...to('10.9.9.8', 8009), portid: 65536 }],
   ] as const)
-    t.throws(() => target.setReferrals(port, [...known, referral]), new RegExp(what), what);
+    t.throws(() => target.ports.setReferrals(port, [...known, referral]), new RegExp(what), what);
   // Nobody can know beforehand that this is an address of ours; who reaches us there is not sent round in circles.
-  target.setReferrals(port, [...known, to('10.0.0.7', 8009)]);
-  t.throws(() => target.setReferrals(target.ports[0]!, [to('10.9.9.7', 8009)]), /4 referrals: at most 3/);
+  target.ports.setReferrals(port, [...known, to('10.0.0.7', 8009)]);
+  t.throws(
+    () => target.ports.setReferrals(target.ports.list[0]!, [to('10.9.9.7', 8009)]),
+    /4 referrals: at most 3/,
+  );
   const shown = (host: NvmHost): string[] =>
     entries(host)
       .filter(({ subtype }) => subtype === Subtype.Referral)
@@ -282,7 +287,7 @@ t.test('DISCOVERY referrals of a port: shown through it alone, never to ourselve
   ]);
   t.equal(shown(discover(world, 'A', { host: '10.0.0.7', port: 8009 })).length, 2);
   t.same(shown(discover(world)), [], 'the first port has none');
-  target.setReferrals(port, []);
+  target.ports.setReferrals(port, []);
   t.same(shown(discover(world, 'A', { host: '10.0.0.8', port: 8009 })), []);
   t.end();
 });
@@ -326,10 +331,10 @@ t.test('EVENTS of different kinds do not mask each other, and each waits once fo
   const world = new TargetWorld();
   const host = world.host('A');
   host.listen(1);
-  const [port] = world.target.ports;
+  const [port] = world.target.ports.list;
   world.subsystem.changed(world.namespace);
-  world.target.setAnaState(port!, 1, 2);
-  world.target.setAnaState(port!, 1, 1);
+  world.target.ports.setAnaState(port!, 1, 2);
+  world.target.ports.setAnaState(port!, 1, 1);
   world.subsystem.changed(world.namespace);
   t.same(host.events(), [Event.NamespaceAttributeChanged]);
   host.request();
@@ -337,10 +342,10 @@ t.test('EVENTS of different kinds do not mask each other, and each waits once fo
   host.request();
   t.same(host.events(), [], 'both are masked until their logs are read');
   host.log(LogId.Ana, 16, { rae: 1 });
-  world.target.setAnaState(port!, 1, 2);
+  world.target.ports.setAnaState(port!, 1, 2);
   t.same(host.events(), [], 'RAE leaves it so');
   host.log(LogId.Ana, 16);
-  world.target.setAnaState(port!, 1, 1);
+  world.target.ports.setAnaState(port!, 1, 1);
   t.same(host.events(), [Event.AnaChange]);
   t.end();
 });

@@ -391,7 +391,7 @@ t.test(
     file.step();
     io.transport.reset();
     world.settle();
-    t.equal(world.target.ports[0]!.connections.size, 2, 'it waits for the write that has begun');
+    t.equal(world.target.ports.list[0]!.connections.size, 2, 'it waits for the write that has begun');
     while (file.step()) world.settle();
     t.equal(world.subsystem.namespaces.get(1)!.volume!.counters.writes, 1);
     isQuiet(t, world);
@@ -413,7 +413,7 @@ t.test('GHOST.1 a connection that is lost while its pair waits for what another 
   io.transport.reset();
   world.settle();
   t.equal(
-    [...world.target.connections()].some(({ queue }) => queue.executing > 0),
+    [...world.target.ports.connections()].some(({ queue }) => queue.executing > 0),
     false,
     'nothing of it executes',
   );

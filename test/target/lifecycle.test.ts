@@ -340,11 +340,11 @@ t.test('LIFE.5 active and allocated differ; Namespace Attachment moves between t
   t.equal(a.attach(6, [a.cntlid]), refused(Status.NamespaceAttachmentLimitExceeded));
   t.equal(IdController.maxcna.get(viewOf(a.identify(Cns.Controller).data), 0), 3);
 
-  world.target.setAnaState(world.target.ports[0]!, 1, AnaState.PersistentLoss);
+  world.target.ports.setAnaState(world.target.ports.list[0]!, 1, AnaState.PersistentLoss);
   t.equal(a.attach(6, [a.cntlid], true), refused(Status.NamespaceNotAttached));
   t.equal(a.attach(5, [a.cntlid], true), 0);
   t.equal(a.attach(6, [a.cntlid]), refused(Status.AnaAttachFailed));
-  world.target.setAnaState(world.target.ports[0]!, 1, AnaState.NonOptimized);
+  world.target.ports.setAnaState(world.target.ports.list[0]!, 1, AnaState.NonOptimized);
   b.listen();
   t.same(b.active, [1, 5, 6]);
   t.equal(b.attach(6, [b.cntlid], true), 0);
@@ -473,11 +473,11 @@ t.test(
   'LIFE.7 a controller ends with its queues and requests; all else stays, and its host comes back',
   (t) => {
     const world = new TargetWorld();
-    const port = world.target.ports[0]!;
+    const port = world.target.ports.list[0]!;
     const a = world.host('A');
     const b = world.host('B');
     a.listen();
-    world.target.setAnaState(port, 1, AnaState.NonOptimized);
+    world.target.ports.setAnaState(port, 1, AnaState.NonOptimized);
     world.subsystem.controllers.get(a.cntlid)!.remove('controller removed');
     world.settle();
     t.ok(a.gone);
@@ -556,7 +556,7 @@ t.test('LIFE.9 the name of a deleted subsystem is free at once, however long its
   const file = new FaultyFile(2 ** 20);
   const world = new TargetWorld({}, { file: () => file });
   const { target, subsystem } = world;
-  const [port] = target.ports;
+  const [port] = target.ports.list;
   port!.subsystems = new Set([subsystem]);
   const a = world.host('A');
   let gone = 0;
@@ -566,7 +566,7 @@ t.test('LIFE.9 the name of a deleted subsystem is free at once, however long its
   );
   t.equal(target.find(NQN), undefined);
   const next = target.addSubsystem({ nqn: NQN, serial: 'x', model: 'y' });
-  target.addListener(next, port!);
+  target.ports.addListener(next, port!);
   t.equal(
     target.removeSubsystem(subsystem, false, () => gone++),
     undefined,
@@ -620,7 +620,7 @@ t.test('LIFE.11 CMIC is fixed; all controllers tell the same SN, MN and SUBNQN',
   const world = new TargetWorld();
   const a = viewOf(world.host('A').identify(Cns.Controller).data);
   world.listen('127.0.0.1', 4421);
-  world.target.setAnaState(world.target.ports[0]!, 1, AnaState.Inaccessible);
+  world.target.ports.setAnaState(world.target.ports.list[0]!, 1, AnaState.Inaccessible);
   const address = { host: '127.0.0.1', port: 4421 };
   const b = viewOf(world.host('B', { address }).identify(Cns.Controller).data);
   for (const field of [IdController.sn, IdController.mn, IdController.subnqn])
@@ -633,7 +633,7 @@ t.test('LIFE.11 CMIC is fixed; all controllers tell the same SN, MN and SUBNQN',
 t.test('LIFE.12 introspection works both ways', (t) => {
   const world = new TargetWorld();
   const a = world.host('A');
-  world.target.setAnaState(world.target.ports[0]!, 1, AnaState.Inaccessible);
+  world.target.ports.setAnaState(world.target.ports.list[0]!, 1, AnaState.Inaccessible);
   const info = describeTarget(world.target);
   t.match(JSON.parse(JSON.stringify(info)), {
     subsystems: [
@@ -674,16 +674,16 @@ t.test('LIFE.13 removing a port or a listener ends only the controllers that cam
   const address = { host: '127.0.0.1', port: 4421 };
   const a = world.host('A');
   const b = world.host('B', { address });
-  const lost = new Promise<void>((resolve) => target.removePort(second, resolve));
+  const lost = new Promise<void>((resolve) => target.ports.remove(second, resolve));
   world.settle();
   t.ok(b.gone);
   t.notOk(a.gone);
   t.equal(a.read(1).status, 0);
   t.equal(world.namespace.state.now, 'enabled');
   t.throws(() => WireHost.open(world.env, 4421), /refused/);
-  t.equal([...target.connections()].length, 4, 'those that end are not forgotten');
+  t.equal([...target.ports.connections()].length, 4, 'those that end are not forgotten');
   finish(world, b);
-  t.equal([...target.connections()].length, 2);
+  t.equal([...target.ports.connections()].length, 2);
 
   const on = (port: number): WireHost => {
     const host = WireHost.open(world.env, port);
@@ -695,17 +695,17 @@ t.test('LIFE.13 removing a port or a listener ends only the controllers that cam
     status: Status.ConnectInvalidParameters | DNR,
     dw0: 0x10000 | ConnectData.subnqn.offset,
   });
-  target.addListener(subsystem, third);
+  target.ports.addListener(subsystem, third);
   t.equal(connect(on(4422)).status, 0);
   const c = world.host('C', { address: { host: '127.0.0.1', port: 4422 } });
   const io = on(world.port);
   const cross = io.connect(NQN, { sqe: { qid: 2 }, data: { cntlid: c.cntlid, ...whoIs('C') } });
   t.equal(io.response(cross).status, Status.ConnectInvalidParameters | DNR, 'an association has one port');
-  target.removeListener(subsystem, third);
+  target.ports.removeListener(subsystem, third);
   world.settle();
   t.ok(c.gone);
   t.notOk(a.gone);
-  target.removeListener(subsystem, target.ports[0]!);
+  target.ports.removeListener(subsystem, target.ports.list[0]!);
   world.settle();
   t.ok(a.gone);
   t.equal(subsystem.controllers.size, 0);
@@ -826,7 +826,7 @@ t.test('GHOST.1 the I/O of a removed port’s controllers keeps its blocks until
   const b = world.host('B', { address: { host: '127.0.0.1', port: 4421 } });
   a.send(IoOpcode.Write, 1, 0, new Uint8Array(512).fill(1));
   const newer = b.send(IoOpcode.Write, 1, 0, new Uint8Array(512).fill(2));
-  world.target.removePort(world.target.ports[0]!, () => undefined);
+  world.target.ports.remove(world.target.ports.list[0]!, () => undefined);
   world.settle();
   t.notOk(a.gone, 'its association is not over: something of it executes');
   t.notOk(b.queue.completion(newer));

@@ -15,7 +15,7 @@ import { Abort, GetLogPage, SetFeatures, Sqe } from '../../src/nvme/sqe.ts';
 import { DNR, Status } from '../../src/nvme/status.ts';
 
 const connectionOf = (world: TargetWorld, qid: number) =>
-  [...world.target.ports[0]!.connections].find(
+  [...world.target.ports.list[0]!.connections].find(
     ({ queue }) => queue.controller !== undefined && queue.qid === qid,
   )!;
 

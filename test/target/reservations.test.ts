@@ -636,9 +636,9 @@ t.test('a connection lost while its command is kept: it happens once, and nothin
   b.admin.transport.reset();
   world.settle();
   t.equal(world.namespace.reservations.stage, 'saving');
-  t.equal([...world.target.connections()].length, 4, 'its connections stay until it is over (GHOST.1)');
+  t.equal([...world.target.ports.connections()].length, 4, 'its connections stay until it is over (GHOST.1)');
   letGo(world, held);
-  t.equal([...world.target.connections()].length, 2);
+  t.equal([...world.target.ports.connections()].length, 2);
   letGo(world, held);
   t.equal(a.status(mine), 0, 'the next in line goes on');
   t.same([held.length, world.namespace.reservations.stage], [0, 'idle'], 'what had not started was dropped');

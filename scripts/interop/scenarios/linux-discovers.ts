@@ -49,7 +49,7 @@ const discover: Scenario = {
 
 /** The port as the guest reaches it, which is what discovery has to tell. */
 function behindRelay(target: TestTarget): void {
-  for (const port of target.target.ports) port.address = { host: HOST_ADDRESS, port: target.port };
+  for (const port of target.target.ports.list) port.address = { host: HOST_ADDRESS, port: target.port };
 }
 
 const live = (kind: string): string =>
@@ -82,8 +82,8 @@ const connectAll: Scenario = {
     }
     // One of its name is enough.
     referred.target.removeSubsystem(referred.subsystem, false, () => undefined);
-    const [port] = target.target.ports;
-    target.target.setReferrals(port!, [{ address: { host: HOST_ADDRESS, port: referred.port } }]);
+    const [port] = target.target.ports.list;
+    target.target.ports.setReferrals(port!, [{ address: { host: HOST_ADDRESS, port: referred.port } }]);
     await context.guest.run(
       `nvme connect-all ${at(target)} -k 2 --persistent >/tmp/out 2>&1 || fail "connect-all: $(cat /tmp/out)"
       for nqn in ${[target.nqn, ...nqns].join(' ')}; do verify $(disk $nqn) 64; done
@@ -111,7 +111,7 @@ const connectAll: Scenario = {
       [ $(live | wc -l) -le 2 ] || fail "discovery controllers: $(live)"`,
     );
     // Without an event to be waited for: nvme-cli 2.3 reads the log with RAE only, so that there is no second one.
-    target.target.setReferrals(port!, []);
+    target.target.ports.setReferrals(port!, []);
     const left = await context.guest.run(`nvme discover ${at(target)}`);
     context.check(!left.includes('referral'), `the referral is still there:\n${left}`);
     await context.guest.run('nvme disconnect-all || fail "disconnect-all"');

@@ -16,7 +16,7 @@ const multipath: Scenario = {
   async run(context) {
     const target = await context.target({ size: 16 * MiB });
     const { target: core, subsystem } = target;
-    const [first] = core.ports;
+    const [first] = core.ports.list;
     const other = await target.listen();
     context.wires.push(other.wire);
     const options = '-c 1 -l 600';
@@ -39,24 +39,24 @@ const multipath: Scenario = {
     };
     await underFio(context, target, async () => {
       await context.until('fio reads', 60, () => target.wire.traffic.reads + other.wire.traffic.reads > 100);
-      core.setAnaState(first!, 1, AnaState.Inaccessible);
+      core.ports.setAnaState(first!, 1, AnaState.Inaccessible);
       await only('the first port is inaccessible', other.wire, target.wire);
-      core.setAnaState(first!, 1, AnaState.NonOptimized);
+      core.ports.setAnaState(first!, 1, AnaState.NonOptimized);
       await only('the first port is non-optimized', other.wire, target.wire);
-      core.setAnaState(other.port, 1, AnaState.Change);
+      core.ports.setAnaState(other.port, 1, AnaState.Change);
       await only('the second port changes', target.wire, other.wire);
-      core.setAnaState(other.port, 1, AnaState.Optimized);
+      core.ports.setAnaState(other.port, 1, AnaState.Optimized);
       await only('the second port is optimized', other.wire, target.wire);
-      core.setAnaState(other.port, 7, AnaState.PersistentLoss);
+      core.ports.setAnaState(other.port, 7, AnaState.PersistentLoss);
       subsystem.move(subsystem.namespaces.get(1)!, 7);
       await only('the namespace is in group 7, lost on the second port', target.wire, other.wire);
-      core.setAnaState(other.port, 7, AnaState.NonOptimized);
+      core.ports.setAnaState(other.port, 7, AnaState.NonOptimized);
 
       const { port } = first!.address;
       const before = target.wire.traffic.ioQueues;
-      await new Promise<void>((resolve) => core.removePort(first!, resolve));
+      await new Promise<void>((resolve) => core.ports.remove(first!, resolve));
       await moves('the first port is gone', other.wire);
-      await answer((done) => core.listen({ host: '127.0.0.1', port }, done));
+      await answer((done) => core.ports.listen({ host: '127.0.0.1', port }, done));
       await context.until('the kernel is back', 60, () => target.wire.traffic.ioQueues >= before + 2);
       await only('the first port is back', target.wire, other.wire);
     });
