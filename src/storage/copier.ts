@@ -1,6 +1,6 @@
 /**
  * Copy, piece by piece: by the file itself where it can (which may share extents instead of moving bytes), else by
- * reading and writing with one buffer. The ranges are the volume's business: whoever comes here has all of them.
+ * reading and writing with one buffer. Whoever comes here has all of its ranges (copy-ranges.ts).
  */
 import type { FileIo, IoError } from '../runtime/ports.ts';
 import { Operation, type Source } from './operation.ts';
@@ -13,7 +13,7 @@ const BY_FILE = 16 * MIB;
 const BY_BUFFER = MIB / 4;
 
 export interface CopierUser {
-  copied(op: Operation, error: IoError | undefined): void;
+  changed(op: Operation, error: IoError | undefined): void;
 }
 
 const NOBODY = { operationDone: () => undefined };
@@ -30,7 +30,7 @@ export class Copier {
     this.#user = user;
   }
 
-  /** Copies `op.sources`, one after the other, to where `op` begins; `copied` follows, never from inside. */
+  /** Copies `op.sources`, one after the other, to where `op` begins; `changed` follows, never from inside. */
   run(op: Operation): void {
     op.position = op.offset;
     op.copied = 0;
@@ -45,10 +45,10 @@ export class Copier {
       done = 0;
       source = op.sources[++op.copied];
     }
-    if (source === undefined) this.#user.copied(op, undefined);
-    else if (op.stopping) this.#user.copied(op, REFUSED.ECANCELED);
+    if (source === undefined) this.#user.changed(op, undefined);
+    else if (op.stopping) this.#user.changed(op, REFUSED.ECANCELED);
     // It has been cut since it began.
-    else if (op.offset + op.length > this.#file.size) this.#user.copied(op, REFUSED.ETRUNC);
+    else if (op.offset + op.length > this.#file.size) this.#user.changed(op, REFUSED.ETRUNC);
     else if (this.#canCopy) this.#byFile(op, source, done);
     else this.#byBuffer(op, source, done);
   }
@@ -81,12 +81,12 @@ export class Copier {
         else this.#file.write(op.position, [part!], over);
       });
     };
-    if (this.#slabs.take(buffer, { slabReady: ready })) ready();
+    if (this.#slabs.take(buffer, { ready })) ready();
   }
 
   #pieceDone(op: Operation, done: number, length: number, error: IoError | undefined): void {
     if (error !== undefined) {
-      this.#user.copied(op, error);
+      this.#user.changed(op, error);
       return;
     }
     op.position += length;

@@ -14,7 +14,7 @@ const ZEROES = new Uint8Array(MIB);
 const PIECE = { punch: 1024 * MIB, zero: 1024 * MIB, write: ZEROES.length };
 
 export interface EraserUser {
-  erased(op: Operation, error: IoError | undefined): void;
+  changed(op: Operation, error: IoError | undefined): void;
 }
 
 export class Eraser {
@@ -34,7 +34,7 @@ export class Eraser {
     return this.#canPunch;
   }
 
-  /** Erases `op`'s bytes; `erased` follows, never from inside, except where there is nothing to do. */
+  /** Erases `op`'s bytes; `changed` follows, never from inside, except where there is nothing to do. */
   run(op: Operation): void {
     op.position = op.offset;
     op.stopping = false;
@@ -45,12 +45,12 @@ export class Eraser {
     const left = op.offset + op.length - op.position;
     const method = this.#method(op);
     if (left === 0 || method === undefined || op.stopping) {
-      this.#user.erased(op, left > 0 && op.stopping ? REFUSED.ECANCELED : undefined);
+      this.#user.changed(op, left > 0 && op.stopping ? REFUSED.ECANCELED : undefined);
       return;
     }
     // It has been cut since it began.
     if (op.offset + op.length > this.#file.size) {
-      this.#user.erased(op, REFUSED.ETRUNC);
+      this.#user.changed(op, REFUSED.ETRUNC);
       return;
     }
     const length = Math.min(left, PIECE[method]);
@@ -71,7 +71,7 @@ export class Eraser {
       if (method === 'punch') this.#canPunch = false;
       else this.#canZero = false;
       this.#next(op);
-    } else if (error) this.#user.erased(op, error);
+    } else if (error) this.#user.changed(op, error);
     else {
       op.position += length;
       this.#next(op);

@@ -12,10 +12,10 @@ import type { FileIo, IoError } from '../runtime/ports.ts';
 import type { Operation } from './operation.ts';
 
 export interface FlushUser {
-  /** A sync failed: nothing that was written since the last good one can be trusted. Comes before `synced`. */
+  /** A sync failed: nothing that was written since the last good one can be trusted. Comes before `finish`. */
   syncFailed(error: IoError): void;
   /** Everything that was complete when `op` joined is on stable storage, or `error`. */
-  synced(op: Operation, error: IoError | undefined): void;
+  finish(op: Operation, error: IoError | undefined): void;
 }
 
 export class FlushEpochs {
@@ -41,7 +41,7 @@ export class FlushEpochs {
 
   /** `op` is to be told when everything that is complete now is durable. */
   join(op: Operation): void {
-    if (this.#failure) this.#user.synced(op, this.#failure);
+    if (this.#failure) this.#user.finish(op, this.#failure);
     else {
       this.#next.push(op);
       this.#start();
@@ -74,8 +74,8 @@ export class FlushEpochs {
       this.#next = [];
       this.#user.syncFailed(error);
     }
-    // Whoever joins from inside `synced` still makes the next sync.
-    for (const op of served) this.#user.synced(op, error);
+    // Whoever joins from inside `finish` still makes the next sync.
+    for (const op of served) this.#user.finish(op, error);
     this.#running = false;
     this.#start();
   }

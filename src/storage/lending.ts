@@ -63,7 +63,7 @@ export interface LendingLimits {
 
 export interface LendingUser {
   /** Nothing is in the way of `op` any more. */
-  lentBack(op: Operation): void;
+  ready(op: Operation): void;
   /** `drain` was asked for, and everything is back. */
   drained(): void;
 }
@@ -141,8 +141,7 @@ export class Lending {
     this.#count--;
     this.#bytes -= op.lentTo - op.lentFrom;
     if (op.lentWaiters.length > 0)
-      for (const waiter of op.lentWaiters.splice(0))
-        if (--waiter.waitsLent === 0) this.#user.lentBack(waiter);
+      for (const waiter of op.lentWaiters.splice(0)) if (--waiter.waitsLent === 0) this.#user.ready(waiter);
     if (this.#draining && this.#count === 0) this.#user.drained();
   }
 
@@ -151,7 +150,7 @@ export class Lending {
     return this.#count > 0 && this.#mayOverlap(op);
   }
 
-  /** Whether some of what `op` is to change is lent; if so, `lentBack(op)` follows. `op` keeps its range meanwhile. */
+  /** Whether some of what `op` is to change is lent; if so, `ready(op)` follows. `op` keeps its range meanwhile. */
   isInTheWay(op: Operation): boolean {
     if (!this.mayHave(op)) return false;
     const [from, to] = [op.offset, op.offset + op.length];
@@ -185,20 +184,19 @@ export class Lending {
     return this.#resident === undefined || this.#resident.has(offset, length);
   }
 
-  /** A copy of the range was read, or it was written: it is in memory now. */
-  touched(offset: number, length: number): void {
-    if (this.#resident !== undefined && length > 0) this.#resident.add(offset, length);
-  }
-
-  /** The range was erased or replaced by other means: what is in memory is not known. */
-  lost(offset: number, length: number): void {
-    if (this.#resident !== undefined && length > 0) this.#resident.remove(offset, length);
+  /** `op` is over: what it copied or wrote is in memory now; of what changed by other means that is not known. */
+  over({ kind, offset, length, error, lent }: Operation): void {
+    if (this.#resident === undefined || length === 0 || kind === 'flush' || kind === 'barrier') return;
+    if (kind === 'read') {
+      if (error === undefined && !lent) this.#resident.add(offset, length);
+    } else if (kind === 'write') this.#resident.add(offset, length);
+    else this.#resident.remove(offset, length);
   }
 
   /** A socket could not read what it had. Nothing is lent until `resume`, and that nothing of these pages. */
   suspend(op: Operation): void {
     this.#suspended++;
-    this.lost(op.lentFrom, op.lentTo - op.lentFrom);
+    this.#resident?.remove(op.lentFrom, op.lentTo - op.lentFrom);
   }
 
   resume(): void {

@@ -37,7 +37,7 @@ export type OperationStage = 'idle' | 'range' | 'slab' | 'lent' | 'ready' | 'fil
 
 /** Somebody who is told that the memory which a read waited for is there. */
 export interface SlabUser {
-  slabReady(op: Operation): void;
+  ready(op: Operation): void;
 }
 
 export class Operation {
@@ -108,14 +108,14 @@ export class Operation {
   awaitedSince = 0;
   waitsLent = 0;
 
-  /** volume.ts: calls to the file that are not answered, and the first thing that went wrong. */
+  /** reader.ts: calls to the file that are not answered, and the first thing that went wrong. */
   pending = 0;
   failed: IoError | undefined = undefined;
 
-  /** volume.ts, copy: the ranges of its sources, and how many of all its ranges it still waits for. */
+  /** copy-ranges.ts: the ranges of its sources, and how many of all its ranges it still waits for. */
   readonly guards: Operation[] = [];
   ungranted = 0;
-  /** volume.ts: it is nothing but a range of this copy. */
+  /** copy-ranges.ts: it is nothing but a range of this copy. */
   guardOf: Operation | undefined = undefined;
 
   /** copier.ts: sources that are copied as a whole. */

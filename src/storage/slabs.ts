@@ -86,7 +86,7 @@ export class Slabs {
     return this.#waiting;
   }
 
-  /** Makes `op.parts` cover `op.length` bytes. False: not now, `user.slabReady(op)` follows when they do. */
+  /** Makes `op.parts` cover `op.length` bytes. False: not now, `user.ready(op)` follows when they do. */
   take(op: Operation, user: SlabUser): boolean {
     const sharer = op.sharer ?? this.#nobody;
     const modest = this.#isModest(op);
@@ -222,7 +222,7 @@ export class Slabs {
   }
 
   #grant(): void {
-    // A read that gets its memory may be over at once and give it back from inside `slabReady`.
+    // A read that gets its memory may be over at once and give it back from inside `ready`.
     if (this.#granting) return;
     this.#granting = true;
     for (let op = this.#next(); op && this.#fits(op); op = this.#next()) {
@@ -234,7 +234,7 @@ export class Slabs {
       this.#lend(op);
       const user = must(op.slabUser, 'a waiting read has somebody to tell');
       op.slabUser = undefined;
-      user.slabReady(op);
+      user.ready(op);
     }
     this.#granting = false;
   }

@@ -1,22 +1,25 @@
 /**
  * A volume: whole blocks in one file, and the rules for everybody who uses them. An operation goes
  *
- *     submit → its range (ranges.ts) → memory, for a read (slabs.ts) → the file → a sync, with FUA (flush.ts) → done
+ *     submit → its range (ranges.ts) → memory, for a read (reader.ts) → the file → a sync, with FUA (flush.ts) → done
  *
- * or, a read whose blocks are in memory and may be lent as they are, from its range to the end at once (lending.ts), *
+ * or, a read whose blocks are in memory and may be lent as they are, from its range to the end at once (lending.ts),
  * and keeps its range until the end, so that what conflicts runs in the order of arrival, whoever asked and whether
  * or not he is still there (ORDER.1, GHOST.1). What must run later stands in `#ready` and is started by the one loop
  * in `#settle`, never from inside another operation's completion.
  */
 import type { Env, FileIo, IoDone, IoError } from '../runtime/ports.ts';
-import { Operation } from './operation.ts';
+import type { Operation } from './operation.ts';
 import type { Slabs } from './slabs.ts';
 import { Copier } from './copier.ts';
+import { VolumeCounters } from './counters.ts';
 import { Eraser } from './eraser.ts';
 import { Fifo } from '../runtime/fifo.ts';
 import { FlushEpochs } from './flush.ts';
 import { REFUSED } from './refused.ts';
 import { Ranges } from './ranges.ts';
+import { Reader } from './reader.ts';
+import { granted, isAwaited, leaveSources, takeRanges } from './copy-ranges.ts';
 import { Lending, type LendingLimits } from './lending.ts';
 import { assert } from '../runtime/assert.ts';
 import { machine } from '../runtime/machine.ts';
@@ -48,20 +51,11 @@ export interface VolumeOptions {
   readonly lending?: LendingLimits | undefined;
 }
 
-/** Since the volume was opened; of operations that succeeded. */
-export interface VolumeCounters {
-  reads: number;
-  writes: number;
-  bytesRead: number;
-  bytesWritten: number;
-  errors: number;
-}
-
 export class Volume {
   readonly blockSize: number;
   readonly readOnly: boolean;
   readonly state;
-  readonly counters: VolumeCounters = { reads: 0, writes: 0, bytesRead: 0, bytesWritten: 0, errors: 0 };
+  readonly counters = new VolumeCounters();
   /** The volume turned failed (once). */
   onFailed: ((error: IoError) => void) | undefined = undefined;
   /** `refresh` found another size, in bytes; may be called from inside it. */
@@ -75,6 +69,7 @@ export class Volume {
   readonly #copier: Copier;
   readonly #writer: Writer;
   readonly #lending: Lending | undefined;
+  readonly #reader: Reader;
   readonly #ready = new Fifo<Operation>();
   #size = 0;
   #inFlight = 0;
@@ -97,6 +92,7 @@ export class Volume {
     this.#writer = new Writer(env.clock, file, options.writes ?? new WritePolicy(), options.turn, this);
     const map = options.lending && file.map();
     this.#lending = map && new Lending(env.clock, map, options.lending, this);
+    this.#reader = new Reader(file, options.slabs, this.#lending, this);
     this.#size = this.#wholeBlocks();
   }
 
@@ -164,7 +160,7 @@ export class Volume {
     }
     this.#inFlight++;
     const state = this.state.now;
-    if (state === 'closing' || state === 'closed') this.#finish(op, REFUSED.ESHUTDOWN);
+    if (state === 'closing' || state === 'closed') this.finish(op, REFUSED.ESHUTDOWN);
     else if (op.kind === 'flush') this.#start(op);
     else if (op.kind === 'copy') this.#submitCopy(op);
     // A read that nothing stands in the way of is often over before it could stand in anybody's way.
@@ -179,42 +175,15 @@ export class Volume {
     if (this.#refusal(op) !== undefined) return false;
     const error = this.#writer.now(op);
     if (error === 'later') return false;
-    this.#finish(op, error);
+    this.finish(op, error);
     return true;
   }
 
-  /**
-   * A copy takes all of its ranges in this one event, so of two copies that are in each other's way one is behind the
-   * other in every line, and neither waits for what the other has.
-   */
   #submitCopy(op: Operation): void {
-    assert(op.guards.length === 0 && !op.hold, 'a copy begins without ranges, and keeps none');
-    op.ungranted = 1;
-    op.copied = 0;
-    for (const { offset, length } of op.sources) {
-      assert(
-        offset + length <= op.offset || offset >= op.offset + op.length,
-        'a copy does not write to what it reads',
-      );
-      const guard = new Operation(op.owner);
-      guard.offset = offset;
-      guard.length = length;
-      guard.guardOf = op;
-      op.guards.push(guard);
-      this.#inFlight++;
-      if (!this.#ranges.add(guard)) op.ungranted++;
-      else guard.stage = 'ready';
-    }
-    if (this.#ranges.add(op)) op.ungranted--;
-    if (op.ungranted === 0) this.#start(op);
+    const isWhole = takeRanges(this.#ranges, op);
+    this.#inFlight += op.guards.length;
+    if (isWhole) this.#start(op);
     else op.stage = 'range';
-  }
-
-  /** A range is there for somebody who waited for it. */
-  #granted(op: Operation): void {
-    const copy = op.guardOf ?? op;
-    if (--copy.ungranted === 0) this.#start(copy);
-    else copy.stage = 'range';
   }
 
   /** Takes back what a read was lent. */
@@ -312,15 +281,8 @@ export class Volume {
     assert(!this.state.is('closed') || this.#inFlight === 0, 'nothing is in flight in a closed volume');
   }
 
-  /** Slabs: the memory that `op` waited for is there. */
-  slabReady(op: Operation): void {
-    op.stage = 'ready';
-    this.#ready.push(op);
-    this.#settle();
-  }
-
-  /** Lending: nothing of what `op` changes is lent any more. */
-  lentBack(op: Operation): void {
+  /** Slabs, Lending: the memory that `op` waited for is there, or nothing of what it changes is lent any more. */
+  ready(op: Operation): void {
     op.stage = 'ready';
     this.#ready.push(op);
     this.#settle();
@@ -338,36 +300,43 @@ export class Volume {
     this.onFailed?.(error);
   }
 
-  /** FlushEpochs. */
-  synced(op: Operation, error: IoError | undefined): void {
-    this.#finish(op, error);
-  }
-
   /** Writer. */
   isInMemory(offset: number, length: number): boolean {
     return this.#lending?.isInMemory(offset, length) ?? false;
   }
 
-  /** Writer. */
-  written(op: Operation, error: IoError | undefined): void {
-    this.#written(op, error);
+  /** Reader: a read that has to wait needs a range after all. Nothing has come between `isClear` and here. */
+  stay(op: Operation, stage: 'slab' | 'file'): void {
+    op.stage = stage;
+    if (op.places.length === 0)
+      assert(this.#ranges.add(op), 'nothing was in the way of this read a moment ago');
   }
 
-  /** Copier. */
-  copied(op: Operation, error: IoError | undefined): void {
-    this.#written(op, error);
+  /** Writer, Copier, Eraser: the file has done what was asked of it, or not. */
+  changed(op: Operation, error: IoError | undefined): void {
+    if (error || !op.fua || op.kind === 'deallocate') this.finish(op, error);
+    else this.#sync(op);
   }
 
-  /** Eraser. */
-  erased(op: Operation, error: IoError | undefined): void {
-    this.#written(op, error);
+  /** Reader, FlushEpochs, and whoever else: `op` is over. */
+  finish(op: Operation, error: IoError | undefined): void {
+    // Whatever the file said of it: after a lost sync nothing that was written meanwhile can be vouched for.
+    if (!error && this.#failure && op.kind !== 'read') error = REFUSED.EFAILED;
+    op.error = error;
+    if (error && op.kind === 'read') this.#slabs.giveBack(op);
+    this.counters.count(op);
+    this.#lending?.over(op);
+    if (op.hold && !error && op.kind !== 'flush') op.stage = 'held';
+    else this.#leave(op);
+    op.owner.operationDone(op);
+    this.#settle();
   }
 
   #start(op: Operation): void {
     const refusal = this.#refusal(op);
-    if (refusal) this.#finish(op, refusal);
-    else if (op.kind === 'read') this.#read(op);
-    else if (this.readOnly && (op.kind === 'flush' || op.kind === 'barrier')) this.#finish(op, undefined);
+    if (refusal) this.finish(op, refusal);
+    else if (op.kind === 'read') this.#reader.read(op);
+    else if (this.readOnly && (op.kind === 'flush' || op.kind === 'barrier')) this.finish(op, undefined);
     else if (op.kind === 'flush' || op.kind === 'barrier') this.#sync(op);
     else if (this.#lending?.isInTheWay(op) === true) op.stage = 'lent';
     else {
@@ -388,74 +357,9 @@ export class Volume {
     return past ? REFUSED.ETRUNC : undefined;
   }
 
-  #read(op: Operation): void {
-    // What has waited for memory, and has it, is copied.
-    if (op.mayBeLent && op.slabs.length === 0 && this.#lending?.lend(op) === true) {
-      this.#finish(op, undefined);
-      return;
-    }
-    if (op.slabs.length === 0 && !this.#slabs.take(op, this)) {
-      this.#stay(op, 'slab');
-      return;
-    }
-    let offset = op.offset;
-    let next = 0;
-    for (; next < op.parts.length; next++) {
-      const part = op.parts[next]!;
-      const bytes = this.#file.readNow(offset, part);
-      if (bytes < 0) break;
-      if (bytes < part.length) {
-        this.#finish(op, REFUSED.ETRUNC);
-        return;
-      }
-      offset += part.length;
-    }
-    if (next === op.parts.length) {
-      this.#finish(op, undefined);
-      return;
-    }
-    this.#stay(op, 'file');
-    op.pending = op.parts.length - next;
-    for (; next < op.parts.length; next++) {
-      const part = op.parts[next]!;
-      this.#file.read(offset, part, (error, bytes) => {
-        op.failed ??= error ?? (bytes < part.length ? REFUSED.ETRUNC : undefined);
-        if (--op.pending === 0) this.#finish(op, op.failed);
-      });
-      offset += part.length;
-    }
-  }
-
-  /** A read that has to wait needs a range after all. Nothing has come between `isClear` and here. */
-  #stay(op: Operation, stage: 'slab' | 'file'): void {
-    op.stage = stage;
-    if (op.places.length === 0)
-      assert(this.#ranges.add(op), 'nothing was in the way of this read a moment ago');
-  }
-
-  #written(op: Operation, error: IoError | undefined): void {
-    if (error || !op.fua || op.kind === 'deallocate') this.#finish(op, error);
-    else this.#sync(op);
-  }
-
   #sync(op: Operation): void {
     op.stage = 'sync';
     this.#flush.join(op);
-  }
-
-  #finish(op: Operation, error: IoError | undefined): void {
-    // Whatever the file said of it: after a lost sync nothing that was written meanwhile can be vouched for.
-    if (!error && this.#failure && op.kind !== 'read') error = REFUSED.EFAILED;
-    op.error = error;
-    if (error && op.kind === 'read') this.#slabs.giveBack(op);
-    this.#count(op);
-    if (op.kind === 'write') this.#lending?.touched(op.offset, op.length);
-    else if (op.kind !== 'read' && op.kind !== 'flush' && op.kind !== 'barrier')
-      this.#lending?.lost(op.offset, op.length);
-    if (op.hold && !error && op.kind !== 'flush') op.stage = 'held';
-    else this.#leave(op);
-    op.owner.operationDone(op);
-    this.#settle();
   }
 
   /** `op` is over: its range goes, and those who waited for it become ready. */
@@ -463,38 +367,19 @@ export class Volume {
     op.stage = 'idle';
     this.#inFlight--;
     if (op.places.length > 0) this.#ranges.remove(op, this.#ready);
-    if (op.guards.length > 0) this.#leaveSources(op);
-  }
-
-  #leaveSources(op: Operation): void {
-    for (const guard of op.guards) {
-      guard.stage = 'idle';
-      this.#inFlight--;
-      this.#ranges.remove(guard, this.#ready);
-    }
-    op.guards.length = 0;
-  }
-
-  #count(op: Operation): void {
-    if (op.error) this.counters.errors++;
-    else if (op.kind === 'read') {
-      this.counters.reads++;
-      this.counters.bytesRead += op.length;
-      if (!op.lent) this.#lending?.touched(op.offset, op.length);
-    } else if (op.kind === 'write' || op.kind === 'copy') {
-      this.counters.writes++;
-      this.counters.bytesWritten += op.length;
-    }
+    if (op.guards.length === 0) return;
+    this.#inFlight -= op.guards.length;
+    leaveSources(this.#ranges, op, this.#ready);
   }
 
   /** Starts what is ready; closes the file behind the last operation, and the last slice. */
   #settle(): void {
     if (this.#settling) return;
     this.#settling = true;
-    for (let op = this.#ready.shift(); op; op = this.#ready.shift())
-      // A copy that has all of its ranges waited for what was lent.
-      if (op.guardOf || (op.kind === 'copy' && op.ungranted > 0)) this.#granted(op);
-      else this.#start(op);
+    for (let op = this.#ready.shift(); op; op = this.#ready.shift()) {
+      const whole = isAwaited(op) ? granted(op) : op;
+      if (whole !== undefined) this.#start(whole);
+    }
     this.#settling = false;
 
     if (this.#inFlight > 0 || this.state.now !== 'closing' || this.#fileClosing) return;

@@ -21,7 +21,8 @@ const PAGE = 4096;
 export interface WriterUser {
   /** Whether what is around the range is in memory, so that a part of a page can be written without reading it. */
   isInMemory(offset: number, length: number): boolean;
-  written(op: Operation, error: IoError | undefined): void;
+  /** `op` is written, or not. */
+  changed(op: Operation, error: IoError | undefined): void;
 }
 
 export class Writer {
@@ -67,7 +68,7 @@ export class Writer {
     return result;
   }
 
-  /** `written(op)` follows, perhaps from inside. */
+  /** `changed(op)` follows, perhaps from inside. */
   write(op: Operation): void {
     const follows = op.offset === this.#end;
     this.#end = op.offset + op.length;
@@ -141,13 +142,13 @@ export class Writer {
   }
 
   #done(first: Operation, ops: readonly Operation[] | undefined, error: IoError | undefined): void {
-    if (ops === undefined) this.#user.written(first, error);
-    else if (error === undefined) for (const op of ops) this.#user.written(op, undefined);
+    if (ops === undefined) this.#user.changed(first, error);
+    else if (error === undefined) for (const op of ops) this.#user.changed(op, undefined);
     else
       for (const op of ops)
         // It may have been cut since then.
-        if (op.offset + op.length > this.#file.size) this.#user.written(op, REFUSED.ETRUNC);
-        else this.#file.write(op.offset, op.parts, (own) => this.#user.written(op, own));
+        if (op.offset + op.length > this.#file.size) this.#user.changed(op, REFUSED.ETRUNC);
+        else this.#file.write(op.offset, op.parts, (own) => this.#user.changed(op, own));
   }
 }
 

@@ -175,7 +175,8 @@ const controllersOf = ({ controllers }: Subsystem): ControllerInfo[] =>
 
 export function describeNamespace(namespace: Namespace): NamespaceDescription {
   const { nsid, uuid, state, file, size, blockSize, writeProtected, shared, anagrpid } = namespace;
-  const { hosts, owner, volume, counters, attachments } = namespace;
+  const { hosts, owner, volume, attachments } = namespace;
+  const { reads, writes, bytesRead, bytesWritten, errors } = namespace.counters;
   return {
     nsid,
     uuid,
@@ -192,7 +193,11 @@ export function describeNamespace(namespace: Namespace): NamespaceDescription {
     owner,
     reservation: describeReservation(namespace.reservations.state),
     inFlight: volume?.inFlight ?? 0,
-    ...counters,
+    reads,
+    writes,
+    bytesRead,
+    bytesWritten,
+    errors,
     attachments: [...attachments.values()].map(({ controller, refusal }) => ({
       cntlid: controller.cntlid,
       host: controller.hostnqn,

@@ -11,6 +11,7 @@ import {
 } from '../nvme/logs.ts';
 import { GetLogPage } from '../nvme/sqe.ts';
 import { viewOf } from '../layout/struct.ts';
+import { VolumeCounters } from '../storage/counters.ts';
 import { anaLog } from './ana.ts';
 import type { Command } from './command.ts';
 import type { Controller } from './controller.ts';
@@ -128,14 +129,10 @@ export const has = (page: LogPage, { discovery, subsystem }: Controller): boolea
 
 /** Counters of all namespaces together, since the target started: true ones, although there is no flash behind them. */
 function smart({ subsystem, errors }: Controller): Uint8Array {
-  const sum = { reads: 0, writes: 0, bytesRead: 0, bytesWritten: 0, errors: 0 };
+  const sum = new VolumeCounters();
   let failed = false;
   for (const { counters, volume } of subsystem.namespaces.values()) {
-    sum.reads += counters.reads;
-    sum.writes += counters.writes;
-    sum.bytesRead += counters.bytesRead;
-    sum.bytesWritten += counters.bytesWritten;
-    sum.errors += counters.errors;
+    sum.add(counters);
     failed ||= volume?.failure !== undefined;
   }
   const { target } = subsystem;

@@ -7,7 +7,8 @@ import type { IoDone, IoError } from '../runtime/ports.ts';
 import { assert, must } from '../runtime/assert.ts';
 import { machine } from '../runtime/machine.ts';
 import { Operation, type OperationKind } from '../storage/operation.ts';
-import type { Volume, VolumeCounters } from '../storage/volume.ts';
+import { VolumeCounters } from '../storage/counters.ts';
+import type { Volume } from '../storage/volume.ts';
 import { DNR, Status } from '../nvme/status.ts';
 import type { Attachment } from './attachment.ts';
 import type { NamespaceFacts } from './facts.ts';
@@ -83,7 +84,7 @@ export class Namespace {
   #blocks: number;
   #file: { readonly id: string; readonly path: string; readonly readOnly: boolean };
   /** What volumes before the present one counted. */
-  readonly #past: VolumeCounters = { reads: 0, writes: 0, bytesRead: 0, bytesWritten: 0, errors: 0 };
+  readonly #past = new VolumeCounters();
   /** The volume that is being closed, and who waits for that. */
   #leaving: Volume | undefined = undefined;
   #waiters: IoDone[] = [];
@@ -142,9 +143,9 @@ export class Namespace {
 
   /** Since the target started, over all volumes. */
   get counters(): VolumeCounters {
-    const sum = { ...this.#past };
-    for (const counters of [this.volume?.counters, this.#leaving?.counters])
-      if (counters !== undefined) addTo(sum, counters);
+    const sum = new VolumeCounters();
+    for (const counters of [this.#past, this.volume?.counters, this.#leaving?.counters])
+      if (counters !== undefined) sum.add(counters);
     return sum;
   }
 
@@ -229,7 +230,7 @@ export class Namespace {
     const close = (): void => {
       volume.close((error) => {
         this.#leaving = undefined;
-        addTo(this.#past, volume.counters);
+        this.#past.add(volume.counters);
         if (this.state.is('disabling')) this.state.to('disabled', 'the file is closed');
         for (const done of this.#waiters.splice(0)) done(error);
       });
@@ -271,14 +272,6 @@ export function flushThen(then: (flush: Operation) => void): Operation {
   const flush = new Operation({ operationDone: then });
   flush.kind = 'flush';
   return flush;
-}
-
-function addTo(sum: VolumeCounters, counters: VolumeCounters): void {
-  sum.reads += counters.reads;
-  sum.writes += counters.writes;
-  sum.bytesRead += counters.bytesRead;
-  sum.bytesWritten += counters.bytesWritten;
-  sum.errors += counters.errors;
 }
 
 /** Throws RangeError when a namespace could not begin with these facts: for those who want to know before they make one. */

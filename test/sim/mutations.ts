@@ -308,8 +308,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: VOLUME,
-        from: `if (error || !op.fua || op.kind === 'deallocate') this.#finish(op, error);`,
-        to: `if (op.kind !== 'flush') this.#finish(op, error);`,
+        from: `if (error || !op.fua || op.kind === 'deallocate') this.finish(op, error);`,
+        to: `if (op.kind !== 'flush') this.finish(op, error);`,
       },
     ],
   },
@@ -397,7 +397,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'a copy does not keep others from writing to what it reads (ORDER.2)',
     edits: [
       {
-        file: VOLUME,
+        file: 'src/storage/copy-ranges.ts',
         from: 'for (const { offset, length } of op.sources) {',
         to: 'for (const { offset, length } of op.sources.slice(1)) {',
       },

@@ -23,7 +23,7 @@ class Bench {
     const op = new Operation({ operationDone: () => undefined });
     op.length = length;
     op.sharer = sharer;
-    this.slabs.take(op, { slabReady: () => this.served.push(op) });
+    this.slabs.take(op, { ready: () => this.served.push(op) });
     this.slabs.invariants(this.sharers);
     return op;
   }
