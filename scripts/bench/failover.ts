@@ -6,7 +6,7 @@
  * head on the second port goes on.
  */
 import type { Association } from '../../src/initiator/association.ts';
-import type { ControllerOptions } from '../../src/initiator/controller.ts';
+import type { ControllerOptions } from '../../src/initiator/controller-options.ts';
 import type { WriteFailover } from '../../src/initiator/failover.ts';
 import type { Head } from '../../src/initiator/head.ts';
 import { Io, type IoOwner } from '../../src/initiator/io.ts';

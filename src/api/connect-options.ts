@@ -1,5 +1,5 @@
 /** What a user may say about a connection, in nvme-cli's names, checked and turned into the core's terms. */
-import type { ControllerOptions } from '../initiator/controller.ts';
+import type { ControllerOptions } from '../initiator/controller-options.ts';
 import type { HostIdentity } from '../initiator/identity.ts';
 import { type Limits, QUEUE_SIZE } from '../initiator/limits.ts';
 import { type WriteFailover, WRITE_FAILOVERS } from '../initiator/failover.ts';

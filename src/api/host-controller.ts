@@ -1,7 +1,8 @@
 /** The public promises of one controller of a host: who it is, and admin commands. */
 import { type Value, viewOf } from '../layout/struct.ts';
 import * as commands from '../initiator/commands.ts';
-import type { Controller, ControllerState } from '../initiator/controller.ts';
+import type { Controller } from '../initiator/controller.ts';
+import type { ControllerState } from '../initiator/controller-state.ts';
 import type { Request } from '../initiator/request.ts';
 import { Cns, Csi } from '../nvme/identify.ts';
 import { IdController } from '../nvme/identify-controller.ts';
@@ -118,7 +119,12 @@ export class NvmeController {
   /** Get Log Page (NVMe Base 2.1, section 5.1.12). `length`: bytes, a multiple of 4. */
   async getLogPage(lid: number, length: number, options: LogPageOptions = {}): Promise<Uint8Array> {
     const { nsid = BROADCAST, offset = 0, rae = true } = options;
-    if (!Number.isInteger(length) || length < 4 || length % 4 !== 0 || length > this.#controller.maxTransfer)
+    if (
+      !Number.isInteger(length) ||
+      length < 4 ||
+      length % 4 !== 0 ||
+      length > this.#controller.capabilities.maxTransfer
+    )
       throw invalid(`log page: ${length} is not a length that one command can have`);
     if (!Number.isSafeInteger(offset) || offset < 0 || offset % 4 !== 0)
       throw invalid(`log page: ${offset} is not an offset`);

@@ -10,7 +10,8 @@ import { controllerOptions, headOptions, recoveryOptions } from '../api/connect-
 import { NvmeError } from '../api/error.ts';
 import { abortError, failureError } from '../api/failure.ts';
 import { type HostParts, type NvmeHost, partsOf } from '../api/host.ts';
-import type { Controller, ControllerOptions } from '../initiator/controller.ts';
+import type { Controller } from '../initiator/controller.ts';
+import type { ControllerOptions } from '../initiator/controller-options.ts';
 import type { Failure } from '../initiator/failure.ts';
 import type { Head } from '../initiator/head.ts';
 import type { HostIdentity } from '../initiator/identity.ts';

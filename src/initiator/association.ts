@@ -5,8 +5,7 @@
  */
 import { machine, type Machine } from '../runtime/machine.ts';
 import type { ConnectOptions, Env, Net, Timer } from '../runtime/ports.ts';
-import { Status } from '../nvme/status.ts';
-import { AdminCommand } from './admin-command.ts';
+import { sendAdmin } from './admin-command.ts';
 import { abort } from './commands.ts';
 import { Connection, type CloseWhy, type ConnectionOwner } from './connection.ts';
 import type { Controller } from './controller.ts';
@@ -19,6 +18,7 @@ import type { RemotePort } from './ports.ts';
 import type { Request } from './request.ts';
 import { Scan } from './scan.ts';
 import { Setup } from './setup.ts';
+import { Shutdown } from './shutdown.ts';
 import type { Slot } from './slot.ts';
 
 const STATES = {
@@ -69,6 +69,7 @@ export class Association implements ConnectionOwner {
 
   /** Setup waits for it. */
   onReady: ((connection: Connection) => void) | undefined = undefined;
+  #shutdown: Shutdown | undefined = undefined;
   #aborts = 0;
   readonly #waiters = new Set<(proved: boolean) => void>();
   /** They are about to be told. */
@@ -144,16 +145,9 @@ export class Association implements ConnectionOwner {
     return connection;
   }
 
-  /**
-   * Sends an admin command: `build` makes it, `done` gets it back. Without a time-out of its own it is an
-   * Asynchronous Event Request, which waits for ever.
-   */
+  /** As `sendAdmin`. */
   command(build: (request: Request) => void, done: (request: Request) => void): void {
-    const { request } = new AdminCommand(done);
-    build(request);
-    if (this.admin?.queue.submit(request) === true) return;
-    request.status = Status.HostPathError;
-    this.env.clock.defer(() => done(request));
+    sendAdmin(this.admin?.queue, this.env.clock, build, done);
   }
 
   connectionReady(connection: Connection): void {
@@ -171,7 +165,7 @@ export class Association implements ConnectionOwner {
 
   connectionEnded(): void {
     if (this.state.is('ending')) this.settle();
-    else if (this.open) this.controller.settle();
+    else this.#shutdown?.settle();
   }
 
   /**
@@ -179,7 +173,7 @@ export class Association implements ConnectionOwner {
    * little longer. False: there is nothing to be tried, the connection is to end.
    */
   abort(connection: Connection, slot: Slot): boolean {
-    const acl = this.controller.identified?.acl ?? 0;
+    const acl = this.controller.capabilities.identified?.acl ?? 0;
     const { qid } = connection.queue;
     if (qid === 0 || !this.controller.state.is('live') || !this.open || this.#aborts > acl) return false;
     this.#aborts++;
@@ -199,6 +193,12 @@ export class Association implements ConnectionOwner {
   }
 
   // ---- the end
+
+  /** Ends it in order, within a bound; the controller sends nothing any more. */
+  leave(why: CloseWhy): void {
+    this.#shutdown = new Shutdown(this, why);
+    this.#shutdown.start();
+  }
 
   /**
    * Every connection is reset: nothing that was written may be delivered any more (QUIESCE.14). Where a target that

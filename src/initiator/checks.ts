@@ -2,12 +2,12 @@
 import { Connect, ConnectData, ConnectInvalidResponse } from '../nvme/fabrics.ts';
 import { Status, statusCode } from '../nvme/status.ts';
 import { GHOST1_MARK } from '../nvme/identify-controller.ts';
-import type { Controller } from './controller.ts';
+import type { Capabilities } from './capabilities.ts';
 import { refused, type Failure } from './failure.ts';
 import { registerView } from './registers.ts';
 import type { Request } from './request.ts';
 
-type Identified = NonNullable<Controller['identified']>;
+type Identified = NonNullable<Capabilities['identified']>;
 
 /** What Linux asks of an I/O controller (NVMe Base 2.1, section 5.1.13.2.1; TCP Transport 1.1, section 3.7). */
 export function ioProblem(id: Identified): string | undefined {

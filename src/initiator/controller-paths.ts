@@ -37,7 +37,7 @@ export class ControllerPaths {
 
   /** CRDT1 to CRDT3, in 100 ms. */
   get retryDelays(): readonly number[] {
-    const { crdt1 = 0, crdt2 = 0, crdt3 = 0 } = this.controller.identified ?? {};
+    const { crdt1 = 0, crdt2 = 0, crdt3 = 0 } = this.controller.capabilities.identified ?? {};
     return [crdt1, crdt2, crdt3];
   }
 
@@ -84,8 +84,9 @@ export class ControllerPaths {
 
   /** With a new association nothing of the old one is true. */
   #follow(): void {
-    const { association, identified } = this.controller;
-    if (association === this.#association || association === undefined || identified === undefined) return;
+    const { association, capabilities } = this.controller;
+    if (association === this.#association || association === undefined) return;
+    if (capabilities.identified === undefined) return;
     this.#association = association;
     this.#lookedAt = false;
     for (const path of this.paths.values()) path.anaStale = path.seen = false;
@@ -95,9 +96,10 @@ export class ControllerPaths {
 
   #newAna(association: Association): Ana | undefined {
     const { controller } = this;
-    const id = controller.identified!;
+    const { identified, maxTransfer } = controller.capabilities;
+    const id = identified!;
     if (id.cmic.ana === 0) return undefined;
-    const bytes = anaLogBytes(id, controller.maxTransfer);
+    const bytes = anaLogBytes(id, maxTransfer);
     if (typeof bytes === 'string') {
       controller.log('warn', 'ANA is not used', { why: bytes });
       return undefined;

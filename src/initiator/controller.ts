@@ -1,94 +1,30 @@
 /**
  * A controller as its host knows it: it lives through many associations, one after the other, and its name, its number
- * and its paths stay the same meanwhile. setup.ts makes an association live, scan.ts looks at its namespaces, the
- * decisions about a lost one are in recovery.ts, and shutdown.ts ends it in order.
+ * and its paths stay the same meanwhile. setup.ts makes an association live, scan.ts looks at its namespaces, loss.ts
+ * has the time until the next one, and shutdown.ts ends the last one in order.
  */
-import type { Value } from '../layout/struct.ts';
-import type { IdController } from '../nvme/identify-controller.ts';
-import { Status } from '../nvme/status.ts';
 import { assert } from '../runtime/assert.ts';
 import { machine, type Machine } from '../runtime/machine.ts';
-import type { Address, Env, Level } from '../runtime/ports.ts';
-import { AdminCommand } from './admin-command.ts';
+import type { Env, Level } from '../runtime/ports.ts';
+import { sendAdmin } from './admin-command.ts';
 import { Association } from './association.ts';
+import { Capabilities } from './capabilities.ts';
 import type { CloseWhy, Connection } from './connection.ts';
+import type { ControllerOptions } from './controller-options.ts';
+import { CONTROLLER_STATES, type ControllerState, type DeleteWhy } from './controller-state.ts';
 import { failure, type Failure } from './failure.ts';
 import type { Limits } from './limits.ts';
+import { Loss, type LossOwner } from './loss.ts';
 import type { RemotePort } from './ports.ts';
 import type { Queue } from './queue.ts';
-import {
-  DEFAULT_RECOVERY,
-  contradictions,
-  deadlines,
-  givenUp,
-  reconnectDelay,
-  type Loss,
-  type Recovery,
-} from './recovery.ts';
+import { DEFAULT_RECOVERY, contradictions, type Recovery } from './recovery.ts';
 import type { Registry } from './registry.ts';
 import type { Request } from './request.ts';
-import { Shutdown } from './shutdown.ts';
-import type { HeadSettings, Subsystem } from './subsystem.ts';
+import type { Subsystem } from './subsystem.ts';
 
-export interface ControllerOptions {
-  readonly address: Address;
-  /** Local address to come from, and the interface that has it: they name the local port. */
-  readonly localHost: string | undefined;
-  readonly localInterface?: string | undefined;
-  readonly subnqn: string;
-  readonly hostnqn: string;
-  readonly hostid: string;
-  /** I/O queues to ask for; 0: a discovery controller. */
-  readonly ioQueues: number;
-  /** Entries of each of them. */
-  readonly queueEntries: number;
-  /** Keep Alive Timeout, milliseconds; 0: none. */
-  readonly kato: number;
-  readonly headerDigest: boolean;
-  readonly dataDigest: boolean;
-  readonly disableSqFlow: boolean;
-  /** What is left out is as in Linux. */
-  readonly recovery?: Partial<Recovery> | undefined;
-  /** Try again when the first connect fails, as after a loss. Default: it fails at once. */
-  readonly keepTrying?: boolean | undefined;
-  /** How the heads of its subsystem behave from now on; what is left out stays as it is. */
-  readonly heads?: Partial<HeadSettings> | undefined;
-  /** The policy `preferred` takes its paths first. */
-  readonly preferred?: boolean | undefined;
-}
+const LOST = failure('ETIMEDOUT', 'the controller is lost');
 
-/** Linux's states and transitions. */
-const STATES = {
-  new: ['connecting', 'deleting'],
-  /** An attempt is under way: setup.ts, the controller's answers, their time-outs. Or one is waited for: the timer. */
-  connecting: ['live', 'deleting'],
-  /** Until something ends it. */
-  live: ['resetting', 'deleting'],
-  /** Its connections were reset; the end of the last one wakes it, or the timer. */
-  resetting: ['connecting', 'deleting'],
-  /** Its connections end, in order if it is there to be told; the last of them wakes it, or the timer. */
-  deleting: ['dead'],
-  dead: [],
-} as const;
-
-export type ControllerState = keyof typeof STATES;
-/** Why a controller goes. */
-export type DeleteWhy = CloseWhy | 'not set up' | 'given up' | 'a command was refused';
-
-/** Names of its timers, and what each of them will do. */
-export const CONTROLLER_TIMERS: Readonly<Record<string, string>> = {
-  reconnect: 'connects the controller again',
-  ctrl_loss_tmo: 'gives the controller up',
-  dev_loss_tmo: 'gives the controller up, because its remote port is gone',
-  fast_io_fail_tmo: 'fails the I/O that waits, while the controller goes on reconnecting',
-  drain: 'stops waiting for the old connections; nothing is retried before they are dead',
-  disconnect: 'stops being polite, then stops waiting',
-};
-
-/** The longest that a timer runs, ms; a later deadline is looked at again then. */
-const LONGEST = 2 ** 31 - 1;
-
-export class Controller {
+export class Controller implements LossOwner {
   readonly env: Env;
   readonly registry: Registry;
   readonly limits: Limits;
@@ -105,48 +41,21 @@ export class Controller {
   /** The present one, or the last. */
   association: Association | undefined = undefined;
   #turn = 0;
-
-  // What setup.ts learns, each time.
-
+  /** As Connect told it. */
   cntlid = 0;
-  /** VS. */
-  version = 0;
-  /** CAP: entries that a queue may have; all command sets; the memory page that size limits are counted in, bytes. */
-  maxEntries = 0;
-  commandSets = false;
-  minimumPage = 4096;
-  identified: Value<typeof IdController> | undefined = undefined;
-  /** Identify Controller as it came. */
-  identifiedBytes: Uint8Array = new Uint8Array(0);
-  /** Limits of one command: bytes, and for Dataset Management ranges, blocks of one range, blocks of all. */
-  maxTransfer = 0;
-  maxZeroes = 0;
-  maxZeroesDeallocate = 0;
-  maxRanges = 256;
-  maxRangeBlocks = Infinity;
-  maxDeallocate = Infinity;
+  readonly capabilities = new Capabilities();
 
   /** Why it failed, or was lost the last time; undefined: it is well, or was told to go. */
   reason: Failure | undefined = undefined;
-  /** Since when it is lost, in `Clock.now()` milliseconds; undefined: it is not. */
-  lostAt: number | undefined = undefined;
-  /** Since when its remote port is away; undefined: it is there. */
-  portLostAt: number | undefined = undefined;
-  /** Attempts since the loss. */
-  attempts = 0;
+  /** It is lost, or was never live; undefined: it is well. */
+  loss: Loss | undefined = undefined;
   /** Times that it was live. */
   connects = 0;
-  /** fast_io_fail_tmo is over, and no path through it was usable since: I/O fails. */
-  failedFast = false;
   /** Live, but its namespaces were not looked at in this association: no path through it is usable (QUIESCE.6). */
   revalidating = false;
 
-  #shutdown: Shutdown | undefined = undefined;
-  #shutdownOver = false;
-  #orderly = false;
   /** The next attempt is to be made without delay: it was asked for, or the port came back. */
   #soon = false;
-  #closeWhy: CloseWhy = 'disconnected';
   #connected: ((reason: Failure | undefined) => void) | undefined = undefined;
   readonly #goneWaiters: (() => void)[] = [];
 
@@ -158,7 +67,7 @@ export class Controller {
     this.id = id;
     this.options = options;
     this.recovery = { ...DEFAULT_RECOVERY, ...options.recovery };
-    this.state = machine(this.env, this.name, STATES, 'new');
+    this.state = machine(this.env, this.name, CONTROLLER_STATES, 'new');
     this.#warn();
   }
 
@@ -173,21 +82,12 @@ export class Controller {
   get discovery(): boolean {
     return this.options.ioQueues === 0;
   }
-  get kato(): number {
-    return this.options.kato;
+  get failedFast(): boolean {
+    return this.loss?.failedFast ?? false;
   }
-  get ioTimeout(): number {
-    return this.limits.ioTimeout;
-  }
-  get trafficBased(): boolean {
-    return this.identified?.ctratt.tbkas === 1;
-  }
-  /** RTD3E: how long an orderly shutdown may take; 0: not told. */
-  get shutdownMicroseconds(): number {
-    return this.identified?.rtd3e ?? 0;
-  }
-  get adminConnection(): Connection | undefined {
-    return this.association?.admin;
+  /** Since the loss. */
+  get attempts(): number {
+    return this.loss?.attempts ?? 0;
   }
   get ioConnections(): readonly Connection[] {
     return this.association?.io ?? [];
@@ -203,10 +103,10 @@ export class Controller {
   }
   /** Waits for its port to come back (PORT.6). */
   get suspended(): boolean {
-    return this.state.is('connecting') && this.portLostAt !== undefined;
+    return this.state.is('connecting') && this.loss?.portLostAt !== undefined;
   }
   /** The first connect has not succeeded yet, and failing ends it. */
-  get #first(): boolean {
+  get first(): boolean {
     return this.#connected !== undefined && this.options.keepTrying !== true;
   }
 
@@ -215,32 +115,33 @@ export class Controller {
   /** `done` is called once: when it is live and its namespaces are known, or when it is dead. */
   connect(done: (reason: Failure | undefined) => void): void {
     this.#connected = done;
-    this.lostAt = this.env.clock.now();
+    this.loss = new Loss(this);
     this.#to('connecting', 'connect');
-    this.#armDeadlines();
-    this.#attempt();
+    this.loss.arm();
+    this.attempt();
   }
 
-  #attempt(): void {
+  attempt(): void {
     const { association } = this;
+    const loss = this.loss!;
     this.#soon = false;
     if (association !== undefined && !association.over) {
       // QUIESCE.14: nothing is sent anew while a socket may still deliver the old.
       this.reason = failure('EBUSY', 'the connections of the last association are not dead yet');
-      this.#wait();
+      loss.wait();
       return;
     }
     const remote = this.registry.ports.resolve(this);
     if (remote === undefined) {
       // A timer that fires without a port just starts again (PORT.4); it is no attempt.
-      this.portLostAt ??= this.env.clock.now();
+      loss.portLostAt ??= this.env.clock.now();
       this.reason = failure('ENETDOWN', this.registry.ports.absence(this));
-      if (this.#first) this.#delete('not connected', this.reason, false);
-      else this.#wait();
+      if (this.first) this.#delete('not connected', this.reason);
+      else loss.wait();
       return;
     }
-    this.portLostAt = undefined;
-    this.attempts++;
+    loss.portLostAt = undefined;
+    loss.attempts++;
     remote.enter(this);
     this.association = new Association(this, this.registry.nextId(), remote);
     this.association.start();
@@ -248,65 +149,24 @@ export class Controller {
 
   /** The attempt failed, or is not made yet: until the next one, or the end. */
   #next(): void {
-    const why =
-      this.#soon || this.#loss === undefined ? undefined : givenUp(this.#loss, this.env.clock.now());
-    const dead = this.reason ?? failure('ECONNRESET', 'the association is lost');
-    if (this.#first) this.#delete('not set up', dead, false);
-    else if (why !== undefined) {
-      this.log('warn', 'controller is given up', { why, attempts: this.attempts });
-      this.#delete('given up', { ...dead, message: `${dead.message}; ${why}` }, false);
-    } else if (this.#soon) this.#attempt();
-    else this.#wait();
+    const loss = this.loss!;
+    const why = this.#soon ? undefined : loss.hopeless;
+    if (this.first) this.#delete('not set up', this.reason ?? LOST);
+    else if (why !== undefined) this.giveUp(why);
+    else if (this.#soon) this.attempt();
+    else loss.wait();
   }
 
-  get #loss(): Loss | undefined {
-    const { recovery, lostAt, portLostAt, attempts, reason } = this;
-    return lostAt === undefined ? undefined : { recovery, lostAt, portLostAt, attempts, reason };
+  giveUp(why: string): void {
+    const dead = this.reason ?? LOST;
+    this.log('warn', 'controller is given up', { why, attempts: this.attempts });
+    this.#delete('given up', { ...dead, message: `${dead.message}; ${why}` });
   }
 
-  #wait(): void {
-    const chance = new DataView(this.env.random.bytes(4).buffer).getUint32(0) / 2 ** 32;
-    const ms = reconnectDelay(this.recovery, this.attempts, chance);
-    this.log('info', 'connects again', { ms, attempts: this.attempts, last: this.reason?.message });
-    // Of two that are due together the deadline comes first.
-    this.#armDeadlines();
-    this.state.after('reconnect', ms, () => this.#attempt());
-  }
-
-  /** The timers of a lost controller, whatever it does meanwhile. Leaving the state takes them along. */
-  #armDeadlines(): void {
-    const loss = this.#loss;
-    for (const name of ['ctrl_loss_tmo', 'dev_loss_tmo', 'fast_io_fail_tmo']) this.state.cancel(name);
-    if (loss === undefined || this.#first || !this.state.is('connecting', 'resetting')) return;
-    const now = this.env.clock.now();
-    const { failFast, giveUp, by } = deadlines(loss);
-    const at = (name: string, due: number, then: () => void): void => {
-      if (due === Infinity) return;
-      this.state.after(name, Math.max(0, Math.min(due - now, LONGEST)), () => {
-        if (this.env.clock.now() < due) this.#armDeadlines();
-        else then();
-      });
-    };
-    // With ctrl_loss_tmo 0 it goes when its connections are dead.
-    if (giveUp > loss.lostAt) at(by, giveUp, () => this.#expired(by));
-    if (!this.failedFast) at('fast_io_fail_tmo', failFast, () => this.#failFast());
-  }
-
-  #expired(by: string): void {
-    const dead = this.reason ?? failure('ETIMEDOUT', 'the controller is lost');
-    this.log('warn', 'controller is given up', { why: `${by} is over`, attempts: this.attempts });
-    this.#delete('given up', { ...dead, message: `${dead.message}; ${by} is over` }, false);
-  }
-
-  #failFast(): void {
-    this.failedFast = true;
-    this.log('warn', 'I/O fails from now on', { why: 'fast_io_fail_tmo is over' });
-    this.registry.journal.record(
-      'controller state',
-      this.name,
-      this.id,
-      'failed fast: fast_io_fail_tmo is over',
-    );
+  failFast(): void {
+    const why = 'fast_io_fail_tmo is over';
+    this.log('warn', 'I/O fails from now on', { why });
+    this.registry.journal.record('controller state', this.name, this.id, `failed fast: ${why}`);
     this.subsystem?.controllerChanged(this);
   }
 
@@ -328,9 +188,7 @@ export class Controller {
     const returned = this.revalidating || this.discovery;
     this.revalidating = false;
     if (returned) {
-      this.failedFast = false;
-      this.lostAt = undefined;
-      this.attempts = 0;
+      this.loss = undefined;
       this.reason = undefined;
       // The paths are visible before anybody who waits looks for one (QUIESCE.3).
       this.subsystem?.controllerChanged(this);
@@ -342,7 +200,7 @@ export class Controller {
 
   /** The namespaces cannot be looked at. False: it goes on with those that it had. */
   scanFailed(why: DeleteWhy, reason: Failure): boolean {
-    if (this.#first) this.#delete(why, reason, false);
+    if (this.first) this.#delete(why, reason);
     else if (this.revalidating) this.recover(reason);
     else return false;
     return true;
@@ -354,23 +212,13 @@ export class Controller {
   }
 
   /** The discovery log changed, and its event is unmasked. */
-  discoveryChanged(): void {
-    this.onDiscoveryChange?.();
-  }
   onDiscoveryChange: (() => void) | undefined = undefined;
 
   // ---- commands
 
-  /** Sends an admin command, as `Association.command`. Without an association it ends with 370h. */
+  /** As `sendAdmin`. */
   admin(build: (request: Request) => void, done: (request: Request) => void): void {
-    if (this.association !== undefined) {
-      this.association.command(build, done);
-      return;
-    }
-    const { request } = new AdminCommand(done);
-    build(request);
-    request.status = Status.HostPathError;
-    this.env.clock.defer(() => done(request));
+    sendAdmin(this.association?.admin?.queue, this.env.clock, build, done);
   }
 
   /** The queue for the next I/O: the one with the least to do, taking turns among equals. */
@@ -392,10 +240,9 @@ export class Controller {
   /** Something ended the association, or the attempt. */
   associationLost(association: Association, reason: Failure): void {
     assert(association === this.association, `${this.name}: only its present association is lost`);
-    if (this.state.is('live') && !this.#first) this.recover(reason);
+    if (this.state.is('live')) this.recover(reason);
     else if (this.state.is('deleting')) this.#tearDown('association lost');
-    else if (this.#first)
-      this.#delete(this.state.is('live') ? 'association lost' : 'not set up', reason, false);
+    else if (this.first) this.#delete('not set up', reason);
     else {
       this.reason = reason;
       this.log('warn', 'attempt failed', { attempt: this.attempts, reason: reason.message });
@@ -406,7 +253,7 @@ export class Controller {
   /** Error recovery: what was sent is lost, and the controller is connected again after reconnect_delay. */
   recover(reason: Failure): void {
     if (!this.state.is('live')) return;
-    if (this.#first) this.#delete('association lost', reason, false);
+    if (this.first) this.#delete('association lost', reason);
     else this.#reset('association lost', reason);
   }
 
@@ -418,68 +265,67 @@ export class Controller {
     if (!this.mayReturn) return false;
     this.#soon = true;
     if (this.state.is('live')) this.#reset('reset', failure('ECONNABORTED', why));
-    else if (this.state.is('connecting') && this.state.has('reconnect')) this.#attempt();
+    else if (this.loss?.waits === true) this.attempt();
     return true;
   }
 
   #reset(why: CloseWhy, reason: Failure): void {
     this.reason = reason;
-    this.lostAt ??= this.env.clock.now();
+    this.loss ??= new Loss(this);
     this.log('warn', 'controller is lost', { why, reason: reason.message });
     this.#to('resetting', reason.message);
     this.state.after('drain', this.limits.drainTimeout, () => {
       this.log('error', 'connections that were reset do not end', { ms: this.limits.drainTimeout });
       this.#toConnecting();
     });
-    this.#armDeadlines();
+    this.loss.arm();
     this.subsystem?.controllerChanged(this);
     this.#tearDown(why);
   }
 
   #tearDown(why: CloseWhy): void {
     this.association?.tearDown(why);
-    this.settle();
+    this.#settle();
   }
 
   #toConnecting(): void {
     if (!this.state.is('resetting')) return;
     this.#to('connecting', this.state.why);
-    this.#armDeadlines();
+    this.loss!.arm();
     this.#next();
   }
 
   /** Its last connection is dead on our side. */
   associationOver(association: Association): void {
     association.remote.leave(this);
-    if (association !== this.association) return;
-    if (this.state.is('connecting') && !this.state.has('reconnect')) this.#next();
-    else this.settle();
+    if (this.state.is('connecting') && this.loss?.waits !== true) this.#next();
+    else this.#settle();
   }
 
   // ---- its port
 
   /** The remote port goes (PORT.5, PORT.6). */
   portGone(remote: RemotePort, why: string): void {
-    this.portLostAt ??= this.env.clock.now();
+    if (this.mayReturn) this.loss ??= new Loss(this);
+    if (this.loss !== undefined) this.loss.portLostAt ??= this.env.clock.now();
+    const { association } = this;
     const reason = failure('ENETDOWN', `its transport port, ${remote.name}, ${why}`);
     if (this.state.is('live')) this.recover(reason);
-    else if (this.state.is('deleting')) this.#tearDown('port unregistered');
-    else if (this.state.is('connecting') && this.association?.open === true)
-      this.associationLost(this.association, reason);
-    else if (this.state.is('resetting')) this.#tearDown('port unregistered');
-    this.#armDeadlines();
+    else if (this.state.is('deleting', 'resetting')) this.#tearDown('port unregistered');
+    else if (association?.open === true) this.associationLost(association, reason);
+    this.loss?.arm();
   }
 
   /** A port of that name is there again: it is taken at once (PORT.7). */
   portBack(): void {
-    if (!this.mayReturn || this.portLostAt === undefined) return;
-    this.portLostAt = undefined;
-    this.#armDeadlines();
+    const { loss } = this;
+    if (!this.mayReturn || loss?.portLostAt === undefined) return;
+    loss.portLostAt = undefined;
+    loss.arm();
     this.#soon = true;
-    if (this.state.is('connecting') && this.state.has('reconnect')) {
-      this.state.cancel('reconnect');
-      this.#attempt();
-    }
+    if (!loss.waits) return;
+    this.state.cancel('reconnect');
+    this.attempt();
   }
 
   // ---- settings
@@ -490,14 +336,11 @@ export class Controller {
     const changed = Object.entries(changes).map(([name, value]) => `${name} ${value}`);
     this.registry.journal.record('controller setting', this.name, this.id, changed.join(', '));
     this.#warn();
-    if (this.lostAt === undefined) return;
-    const late = this.env.clock.now() - this.lostAt < this.recovery.fastIoFailTmo;
-    if (late && this.failedFast) {
-      this.failedFast = false;
-      this.subsystem?.controllerChanged(this);
-    }
-    this.#armDeadlines();
-    if (this.state.has('reconnect') && changes.reconnectDelay !== undefined) this.#wait();
+    const { loss } = this;
+    if (loss === undefined) return;
+    if (loss.calmsDown()) this.subsystem?.controllerChanged(this);
+    loss.arm();
+    if (loss.waits && changes.reconnectDelay !== undefined) loss.wait();
   }
 
   // ---- the end
@@ -514,21 +357,21 @@ export class Controller {
     this.#goneWaiters.push(done);
     if (this.state.is('deleting')) return;
     const reason = failure('ECANCELED', why === 'disconnected' ? 'disconnected' : 'the host stops');
-    this.#delete(why, reason, this.state.is('live'));
+    this.#delete(why, reason);
   }
 
-  #delete(why: DeleteWhy, reason: Failure, orderly: boolean): void {
+  #delete(why: DeleteWhy, reason: Failure): void {
+    const wanted = why === 'host stops' || why === 'disconnected';
+    const orderly = wanted && this.state.is('live');
+    const closeWhy = wanted ? why : 'association lost';
     this.reason = reason;
-    this.#orderly = orderly;
-    this.#closeWhy = why === 'host stops' || why === 'disconnected' ? why : 'association lost';
     this.log(orderly ? 'info' : 'warn', 'controller goes', { why, reason: reason.message });
     this.#to('deleting', why);
     this.#boundDeletion();
-    this.subsystem?.leave(this);
     this.subsystem?.controllerChanged(this);
-    if (orderly) for (const connection of this.ioConnections) connection.close(this.#closeWhy);
-    else this.association?.tearDown(this.#closeWhy);
-    this.settle();
+    if (orderly) this.association?.leave(closeWhy);
+    else this.association?.tearDown(closeWhy);
+    this.#settle();
   }
 
   /** First politeness ends, then patience: sockets that the system does not give up are left to it. */
@@ -544,27 +387,11 @@ export class Controller {
     });
   }
 
-  /** Does what is due on the way out, one step after the other. Idempotent. */
-  settle(): void {
-    const { association } = this;
-    if (this.state.is('resetting') && association?.over === true) this.#toConnecting();
-    if (!this.state.is('deleting')) return;
-    if (association?.open === true) {
-      if (association.io.some(({ state }) => !state.is('ended'))) return;
-      if (this.#orderly && association.admin?.ready === true && !this.#shutdownOver) {
-        if (this.#shutdown !== undefined) return;
-        this.#shutdown = new Shutdown(association, (complete) => {
-          association.shutDown = complete;
-          this.#shutdownOver = true;
-          this.settle();
-        });
-        this.#shutdown.start();
-        return;
-      }
-      association.admin?.close(this.#closeWhy);
-      association.settle();
-    }
-    if (this.state.is('deleting') && (association === undefined || association.over)) this.#die();
+  /** Goes on when its association is over. Idempotent. */
+  #settle(): void {
+    if (this.association?.over === false) return;
+    if (this.state.is('resetting')) this.#toConnecting();
+    else if (this.state.is('deleting')) this.#die();
   }
 
   #die(): void {
@@ -597,6 +424,6 @@ export class Controller {
       assert(association?.open !== true, `${this.name}: resetting, but its association goes on`);
     if (this.state.is('dead', 'deleting')) assert(!this.mayReturn, `${this.name}: gone, but may return`);
     const waits = this.state.is('connecting') && association?.open !== true && association?.over !== false;
-    if (waits) assert(this.state.has('reconnect'), `${this.name}: connecting, but nothing will connect it`);
+    if (waits) assert(this.loss?.waits === true, `${this.name}: connecting, but nothing will connect it`);
   }
 }

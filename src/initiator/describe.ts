@@ -5,7 +5,8 @@
  */
 import type { Timer } from '../runtime/ports.ts';
 import type { Association } from './association.ts';
-import { CONTROLLER_TIMERS, type Controller, type ControllerState } from './controller.ts';
+import type { Controller } from './controller.ts';
+import type { ControllerState } from './controller-state.ts';
 import { ANY_LOCAL } from './interfaces.ts';
 import type { PortState } from './ports.ts';
 import { maxReconnects } from './recovery.ts';
@@ -21,9 +22,14 @@ export interface TimerDescription {
   readonly then: string;
 }
 
-/** What timers below a controller do; their names are those that the code gives them. */
+/** What timers do; their names are those that the code gives them. */
 const THEN: Readonly<Record<string, string>> = {
-  ...CONTROLLER_TIMERS,
+  reconnect: 'connects the controller again',
+  ctrl_loss_tmo: 'gives the controller up',
+  dev_loss_tmo: 'gives the controller up, because its remote port is gone',
+  fast_io_fail_tmo: 'fails the I/O that waits, while the controller goes on reconnecting',
+  drain: 'stops waiting for the old connections; nothing is retried before they are dead',
+  disconnect: 'stops being polite, then stops waiting',
   'keep alive': 'sends a Keep Alive, unless there was traffic that makes it unnecessary',
   'CSTS.RDY': 'gives the attempt up: the controller is not ready',
   'polls CSTS.RDY': 'looks whether the controller is ready',

@@ -5,9 +5,6 @@ import { failure } from './failure.ts';
 import { ccWord, registerView } from './registers.ts';
 import type { Setup } from './setup.ts';
 
-/** CAP.CSS: bit 6, more than the NVM command set. */
-const CSS_MANY = 0x40;
-
 export class Enabling {
   readonly #setup: Setup;
   /** How long CSTS.RDY may take, ms. */
@@ -21,11 +18,8 @@ export class Enabling {
 
   readCap(): void {
     this.#setup.property('CAP', Property.CAP, (low, high) => {
-      const controller = this.#setup.controller;
       const cap = registerView(low, high);
-      controller.maxEntries = Cap.mqes.get(cap, 0) + 1;
-      controller.commandSets = (Cap.high.css.get(cap, 0) & CSS_MANY) !== 0;
-      controller.minimumPage = 2 ** (12 + Cap.high.mpsmin.get(cap, 0));
+      this.#setup.controller.capabilities.learnCap(cap);
       // 500 ms units; 0 is taken for one.
       this.#readyTimeout = Math.max(1, Cap.low.to.get(cap, 0)) * 500;
       this.#hasCrto = Cap.high.crwms.get(cap, 0) === 1;
@@ -47,7 +41,7 @@ export class Enabling {
   }
 
   writeCc(enable: boolean): void {
-    const cc = ccWord(this.#setup.controller.commandSets, enable);
+    const cc = ccWord(this.#setup.controller.capabilities.commandSets, enable);
     this.#setup.send(
       'Property Set CC',
       (request) => commands.propertySet(request, Property.CC, cc),
@@ -80,7 +74,7 @@ export class Enabling {
 
   readVersion(): void {
     this.#setup.property('VS', Property.VS, (low) => {
-      this.#setup.controller.version = low;
+      this.#setup.controller.capabilities.version = low;
       this.#setup.go();
     });
   }

@@ -52,7 +52,7 @@ export class Events {
     const heard = (): void => {
       if (!association.open) return;
       if (same(event, Event.NamespaceAttributeChanged)) controller.rescan();
-      else if (same(event, Event.DiscoveryLogChange)) controller.discoveryChanged();
+      else if (same(event, Event.DiscoveryLogChange)) controller.onDiscoveryChange?.();
     };
     // The ANA log is read by those who need it, in full.
     const read = same(event, Event.AnaChange) && controller.subsystem?.anaChanged(controller) === true;

@@ -10,7 +10,8 @@ import { DiscoveryEntry, Sectype, Subtype, Trtype, addressText } from '../nvme/d
 import { nqnProblem } from '../nvme/nqn.ts';
 import { assert } from '../runtime/assert.ts';
 import type { Address, Timer } from '../runtime/ports.ts';
-import type { Controller, ControllerOptions } from './controller.ts';
+import type { Controller } from './controller.ts';
+import type { ControllerOptions } from './controller-options.ts';
 import { DiscoveryReader, type DiscoveryLog } from './discovery.ts';
 import type { Registry } from './registry.ts';
 

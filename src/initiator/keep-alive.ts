@@ -18,7 +18,7 @@ export class KeepAlive {
   /** To be called when CTRATT is known; the timer goes with the association. */
   start(): void {
     const { state, controller, tbkas } = this.#association;
-    const { kato } = controller;
+    const { kato } = controller.options;
     if (kato === 0) return;
     state.after('keep alive', kato / (tbkas ? 4 : 2), () => {
       this.#look();
@@ -34,7 +34,7 @@ export class KeepAlive {
     association.command(
       (request) => {
         keepAlive(request);
-        request.timeout = association.controller.kato;
+        request.timeout = association.controller.options.kato;
       },
       ({ status }) => {
         this.#outstanding = false;

@@ -51,8 +51,9 @@ export class QueueSetup {
   openIo(): void {
     const controller = this.#setup.controller;
     const association = this.#setup.association;
-    const { options, maxEntries } = controller;
-    const maxcmd = controller.identified?.maxcmd ?? 0;
+    const { options, capabilities } = controller;
+    const { maxEntries, identified } = capabilities;
+    const maxcmd = identified?.maxcmd ?? 0;
     const entries = Math.max(
       LEAST_ENTRIES,
       Math.min(options.queueEntries, maxEntries, maxcmd === 0 ? Infinity : maxcmd),

@@ -77,7 +77,7 @@ export function reconnectDelay(recovery: Recovery, attempts: number, chance: num
 }
 
 /** What the decision goes by. Times are `Clock.now()` milliseconds. */
-export interface Loss {
+export interface LossFacts {
   readonly recovery: Recovery;
   readonly lostAt: number;
   /** Since the remote port went; undefined: it is there. */
@@ -95,7 +95,7 @@ export interface Deadlines {
 }
 
 /** The earlier one counts (PORT.9). */
-export function deadlines({ recovery, lostAt, portLostAt }: Loss): Deadlines {
+export function deadlines({ recovery, lostAt, portLostAt }: LossFacts): Deadlines {
   const ctrlLoss = lostAt + recovery.ctrlLossTmo;
   const devLoss = portLostAt === undefined ? Infinity : portLostAt + recovery.devLossTmo;
   return {
@@ -106,7 +106,7 @@ export function deadlines({ recovery, lostAt, portLostAt }: Loss): Deadlines {
 }
 
 /** Why the controller is not connected again, as a sentence; undefined: it is. */
-export function givenUp(loss: Loss, now: number): string | undefined {
+export function givenUp(loss: LossFacts, now: number): string | undefined {
   const { reason, attempts, recovery } = loss;
   const { giveUp, by } = deadlines(loss);
   if (recovery.ctrlLossTmo === 0) return 'ctrl_loss_tmo is 0: a lost controller is not connected again';

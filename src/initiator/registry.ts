@@ -3,7 +3,8 @@
  */
 import { assert } from '../runtime/assert.ts';
 import type { Env } from '../runtime/ports.ts';
-import { Controller, type ControllerOptions } from './controller.ts';
+import { Controller } from './controller.ts';
+import type { ControllerOptions } from './controller-options.ts';
 import { Departed } from './departed.ts';
 import { failure, type Failure } from './failure.ts';
 import type { Head } from './head.ts';

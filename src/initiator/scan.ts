@@ -15,12 +15,13 @@ import {
 } from '../nvme/identify-lists.ts';
 import { IndependentIdNamespace } from '../nvme/identify-namespace.ts';
 import { isDnr, statusName } from '../nvme/status.ts';
+import { VERSION_2_0 } from './capabilities.ts';
 import { identify } from './commands.ts';
 import type { Association } from './association.ts';
-import type { Controller, DeleteWhy } from './controller.ts';
+import type { Controller } from './controller.ts';
+import type { DeleteWhy } from './controller-state.ts';
 import { type Failure, failure, refused } from './failure.ts';
 import { type NamespaceInfo, namespaceInfo } from './namespace.ts';
-import { VERSION_2_0 } from './setup.ts';
 
 /** VS from which the identification descriptors (CNS 03h) are there. */
 const VERSION_1_3 = 0x00010300;
@@ -125,7 +126,7 @@ export class Scan {
   #descriptors(index: number): void {
     const nsid = this.#nsids[index];
     if (nsid === undefined) this.#finish();
-    else if (this.#controller.version < VERSION_1_3) this.#ready(index, nsid, {});
+    else if (this.#controller.capabilities.version < VERSION_1_3) this.#ready(index, nsid, {});
     else
       this.#identify(Cns.NamespaceDescriptors, nsid, (status, bytes) => {
         if (status !== 0) {
@@ -143,7 +144,7 @@ export class Scan {
   }
 
   #ready(index: number, nsid: number, ids: NamespaceIds): void {
-    if (this.#controller.version < VERSION_2_0) {
+    if (this.#controller.capabilities.version < VERSION_2_0) {
       this.#namespace(index, nsid, ids);
       return;
     }

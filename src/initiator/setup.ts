@@ -7,10 +7,10 @@ import { type Value, viewOf } from '../layout/struct.ts';
 import { FeatureId, HostBehaviorData } from '../nvme/features.ts';
 import { Cns, Csi } from '../nvme/identify.ts';
 import { ControllerType, IdController } from '../nvme/identify-controller.ts';
-import { NvmIdController } from '../nvme/identify-namespace.ts';
 import { LogId } from '../nvme/logs.ts';
 import { isDnr, statusName } from '../nvme/status.ts';
 import type { Association } from './association.ts';
+import { VERSION_2_0 } from './capabilities.ts';
 import { ioProblem, keepsGhost1 } from './checks.ts';
 import * as commands from './commands.ts';
 import type { Controller } from './controller.ts';
@@ -20,8 +20,6 @@ import { QueueSetup } from './queue-setup.ts';
 import { versionText } from './registers.ts';
 import type { Request } from './request.ts';
 
-/** VS from which Identify CNS 06h and 08h may be asked. */
-export const VERSION_2_0 = 0x00020000;
 /** Set Features 0Bh: namespace attribute, ANA, discovery log. */
 const EVENTS = { namespaceAttribute: 1 << 8, anaChange: 1 << 11, discoveryLog: 2 ** 31 } as const;
 /** NSID FFFFFFFFh. */
@@ -67,7 +65,7 @@ export class Setup {
     this.controller = controller;
     this.enabling = new Enabling(this);
     this.queues = new QueueSetup(this);
-    this.#steps = !controller.discovery ? IO : controller.kato > 0 ? PERSISTENT : COMMON;
+    this.#steps = !controller.discovery ? IO : controller.options.kato > 0 ? PERSISTENT : COMMON;
   }
 
   start(): void {
@@ -149,13 +147,7 @@ export class Setup {
           this.fail(failure('EPROTO', `Identify Controller: ${problem}`));
           return;
         }
-        controller.identified = id;
-        controller.identifiedBytes = bytes;
-        const { limits, minimumPage } = controller;
-        const mdts = id.mdts === 0 ? Infinity : minimumPage * 2 ** id.mdts;
-        controller.maxTransfer = Math.min(mdts, limits.maxTransfer);
-        // Without CNS 06h Linux keeps Write Zeroes to MDTS, though MDTS is not about it: some controllers think so.
-        controller.maxZeroes = controller.maxZeroesDeallocate = mdts;
+        controller.capabilities.learnController(id, controller.limits.maxTransfer);
         this.queues.capsuleData = id.ioccsz * 16 - 64;
         if (id.maxcmd === 0 && !controller.discovery) controller.log('debug', 'MAXCMD is 0');
         this.#learn(id);
@@ -169,7 +161,7 @@ export class Setup {
   /** What the association is to know, so that it can be told when the target is through with it (GHOST.2). */
   #learn(id: Value<typeof IdController>): void {
     const association = this.association;
-    const { kato } = this.controller;
+    const { kato } = this.controller.options;
     // Granted in units of KAS, rounded up.
     const unit = Math.max(1, id.kas) * 100;
     association.kato = Math.ceil(kato / unit) * unit;
@@ -189,8 +181,8 @@ export class Setup {
 
   /** CNS 06h: the limits of Write Zeroes and Dataset Management. */
   readNvmLimits(): void {
-    const controller = this.controller;
-    if (controller.version < VERSION_2_0 && !controller.commandSets) {
+    const { capabilities } = this.controller;
+    if (capabilities.version < VERSION_2_0 && !capabilities.commandSets) {
       this.go();
       return;
     }
@@ -201,14 +193,7 @@ export class Setup {
         bytes = commands.identify(request, Cns.CsController, 0, Csi.Nvm);
       },
       () => {
-        const id = NvmIdController.decode(viewOf(bytes));
-        const size = (exponent: number): number =>
-          exponent === 0 ? Infinity : controller.minimumPage * 2 ** exponent;
-        controller.maxZeroes = size(id.wzsl);
-        controller.maxZeroesDeallocate = id.wzdsl === 0 ? controller.maxZeroes : size(id.wzdsl);
-        if (id.dmrl !== 0) controller.maxRanges = id.dmrl;
-        if (id.dmrsl !== 0) controller.maxRangeBlocks = id.dmrsl;
-        if (id.dmsl !== 0) controller.maxDeallocate = Number(id.dmsl);
+        capabilities.learnNvm(bytes);
         this.go();
       },
       true,
@@ -217,7 +202,7 @@ export class Setup {
 
   /** ACRE: without it a controller may not ask for a delay before a command is repeated (CRD). */
   enableRetryDelays(): void {
-    if ((this.controller.identified?.crdt1 ?? 0) === 0) {
+    if ((this.controller.capabilities.identified?.crdt1 ?? 0) === 0) {
       this.go();
       return;
     }
@@ -264,7 +249,7 @@ export class Setup {
 
   configureEvents(): void {
     const controller = this.controller;
-    const { oaes, aerl } = controller.identified!;
+    const { oaes, aerl } = controller.capabilities.identified!;
     const events =
       (oaes.namespaceAttribute ? EVENTS.namespaceAttribute : 0) +
       (oaes.anaChange ? EVENTS.anaChange : 0) +
@@ -274,7 +259,7 @@ export class Setup {
       association.events.start(Math.min(controller.limits.asyncEvents, aerl));
       controller.log('info', 'connected', {
         cntlid: controller.cntlid,
-        version: versionText(controller.version),
+        version: versionText(controller.capabilities.version),
         queues: association.io.length,
         entries: association.io[0]?.queue.entries,
       });

@@ -1,38 +1,51 @@
 /**
- * The orderly end of a controller (NVMe Base 2.1, section 3.6): CC.SHN says normal, CSTS.SHST says when it is
- * complete. Bounded: a controller that does not answer is left all the same.
+ * The orderly end of an association (NVMe Base 2.1, section 3.6): its I/O queues end first, then CC.SHN says normal and
+ * CSTS.SHST when that is complete, then the admin queue ends. Bounded: a controller that does not answer is left all
+ * the same.
  */
 import { Csts, Property, Shn, Shst } from '../nvme/property.ts';
 import { statusName } from '../nvme/status.ts';
 import { propertyGet, propertySet } from './commands.ts';
 import type { Association } from './association.ts';
+import type { CloseWhy } from './connection.ts';
 import { ccWord, registerView } from './registers.ts';
 
 const COMPLETE = 'complete';
 
 export class Shutdown {
   readonly #association: Association;
-  readonly #done: (complete: boolean) => void;
+  readonly #why: CloseWhy;
+  #told = false;
   #over = false;
   /** Until the next look at CSTS, ms. */
   #wait = 1;
 
-  /** `done` is called once: complete, refused, or out of time. */
-  constructor(association: Association, done: (complete: boolean) => void) {
+  constructor(association: Association, why: CloseWhy) {
     this.#association = association;
-    this.#done = done;
+    this.#why = why;
   }
 
   start(): void {
+    for (const connection of this.#association.io) connection.close(this.#why);
+    this.settle();
+  }
+
+  /** Goes on when the last I/O queue has ended, and the admin queue. Idempotent. */
+  settle(): void {
+    if (this.#over) this.#association.settle();
+    if (this.#told || this.#association.io.some(({ state }) => !state.is('ended'))) return;
+    this.#told = true;
+    this.#tell();
+  }
+
+  #tell(): void {
     const { controller, limits, state } = this.#association;
-    const asked = controller.shutdownMicroseconds / 1000;
-    const ms = Math.min(
-      asked === 0 ? limits.shutdownTimeout : Math.max(asked, limits.shutdownTimeout),
-      limits.longestWait,
-    );
+    const { identified, commandSets } = controller.capabilities;
+    const asked = (identified?.rtd3e ?? 0) / 1000;
+    const ms = Math.min(Math.max(asked, limits.shutdownTimeout), limits.longestWait);
     state.after('shutdown', ms, () => this.#end('warn', `not complete after ${ms} ms`));
     this.#association.command(
-      (request) => propertySet(request, Property.CC, ccWord(controller.commandSets, true, Shn.normal)),
+      (request) => propertySet(request, Property.CC, ccWord(commandSets, true, Shn.normal)),
       ({ status }) => {
         if (status === 0) this.#poll();
         else this.#end('warn', statusName(status));
@@ -62,6 +75,8 @@ export class Shutdown {
     this.#over = true;
     this.#association.state.cancel('shutdown');
     this.#association.controller.log(level, 'shutdown', { how });
-    this.#done(how === COMPLETE);
+    this.#association.shutDown = how === COMPLETE;
+    this.#association.admin?.close(this.#why);
+    this.settle();
   }
 }

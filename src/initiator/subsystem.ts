@@ -55,7 +55,7 @@ export class Subsystem {
 
   /** `first` is known (Identify Controller); its number becomes the subsystem's. */
   constructor(registry: Registry, id: number, first: Controller) {
-    const identified = first.identified!;
+    const identified = first.capabilities.identified!;
     this.registry = registry;
     this.nqn = first.options.subnqn;
     this.instance = first.instance;
@@ -79,7 +79,7 @@ export class Subsystem {
 
   /** Whether another controller may join: why not, as a sentence, or undefined. */
   refuses(controller: Controller): string | undefined {
-    const identified = controller.identified!;
+    const identified = controller.capabilities.identified!;
     if (controller.subsystem === this && identified.subnqn !== this.subnqn)
       return `it calls itself ${identified.subnqn} now`;
     if (identified.sn !== this.serial || identified.mn !== this.model)
@@ -87,7 +87,10 @@ export class Subsystem {
     for (const other of this.controllers) {
       if (other === controller || other.association?.open !== true) continue;
       if (other.cntlid === controller.cntlid) return `${other.name} has the same CNTLID ${controller.cntlid}`;
-      if (other.identified!.cmic.multipleControllers === 0 || identified.cmic.multipleControllers === 0)
+      if (
+        other.capabilities.identified!.cmic.multipleControllers === 0 ||
+        identified.cmic.multipleControllers === 0
+      )
         return 'it does not support more than one controller (CMIC)';
     }
     return undefined;
@@ -142,12 +145,12 @@ export class Subsystem {
    * failed fast, or it goes for good.
    */
   controllerChanged(controller: Controller): void {
-    if (!controller.mayReturn) this.leave(controller);
+    if (!controller.mayReturn) this.#leave(controller);
     else this.sides.get(controller)?.update();
   }
 
   /** The controller goes: its paths go first, so that no new I/O takes them. */
-  leave(controller: Controller): void {
+  #leave(controller: Controller): void {
     const side = this.sides.get(controller);
     if (side === undefined) return;
     side.refused.clear();
@@ -203,7 +206,7 @@ export class Subsystem {
   /** A namespace is shown: a path to the head that it belongs to, or it cannot be used, and why is said. */
   #offer(side: ControllerPaths, info: NamespaceInfo): void {
     const { controller } = side;
-    const { cmic, oacs } = controller.identified!;
+    const { cmic, oacs } = controller.capabilities.identified!;
     const unique = info.shared || cmic.ana === 1 || oacs.namespaceManagement === 1;
     const placed = place(info, unique, this.#known(controller, info));
     if (placed !== 'own head' && 'refuse' in placed) {

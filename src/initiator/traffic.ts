@@ -70,7 +70,7 @@ export class Traffic {
 
   /** Makes commands, a few at a time, until nothing is left of it; ends it when all of them are over. */
   #advance(io: Io): void {
-    const { pieces } = this.#head.limits;
+    const { pieces, ioTimeout } = this.#head.limits;
     this.#requeued.delete(io);
     while (io.status === 0 && io.running.length < pieces && (io.again.length > 0 || io.started < io.total)) {
       const path = this.#head.choose();
@@ -87,7 +87,7 @@ export class Traffic {
       const left = again?.count ?? io.total - io.started;
       const request = this.#spare.pop() ?? new Request(io);
       request.owner = io;
-      const count = build(io, start, left, request, path.namespace, path.controller);
+      const count = build(io, start, left, request, path.namespace, path.controller.capabilities);
       if (io.changes && !this.#ghosts.empty && this.#ghosts.cover(extent(io, start, count))) {
         // GHOST.3
         const [retries, lostOn] = [again?.retries ?? 0, again?.lostOn];
@@ -98,7 +98,7 @@ export class Traffic {
         request.start = start;
         request.count = count;
         request.retries = again?.retries ?? 0;
-        request.timeout = path.controller.ioTimeout;
+        request.timeout = ioTimeout;
         const outcome = path.submit(request);
         if (outcome === 'gone' || outcome === 'not ready') {
           // It says otherwise than it looks: not this way for a moment.

@@ -1,5 +1,6 @@
 /** An initiator and a fake controller in a world of their own. */
-import type { Controller, ControllerOptions } from '../../src/initiator/controller.ts';
+import type { Controller } from '../../src/initiator/controller.ts';
+import type { ControllerOptions } from '../../src/initiator/controller-options.ts';
 import type { Failure } from '../../src/initiator/failure.ts';
 import type { Head } from '../../src/initiator/head.ts';
 import { Io, type IoKind } from '../../src/initiator/io.ts';

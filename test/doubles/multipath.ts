@@ -1,5 +1,6 @@
 /** A host with several controllers of one subsystem, each a fake of its own, over one disk. */
-import type { Controller, ControllerOptions } from '../../src/initiator/controller.ts';
+import type { Controller } from '../../src/initiator/controller.ts';
+import type { ControllerOptions } from '../../src/initiator/controller-options.ts';
 import type { Head } from '../../src/initiator/head.ts';
 import type { Limits } from '../../src/initiator/limits.ts';
 import type { Path } from '../../src/initiator/path.ts';

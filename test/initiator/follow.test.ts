@@ -3,7 +3,7 @@ import { Event, eventDword } from '../../src/nvme/event.ts';
 import { DISCOVERY_NQN } from '../../src/nvme/nqn.ts';
 import { Follower, destinations, type Destination, type FollowOptions } from '../../src/initiator/follow.ts';
 import { DiscoveryEntry, Subtype } from '../../src/nvme/discovery.ts';
-import type { ControllerOptions } from '../../src/initiator/controller.ts';
+import type { ControllerOptions } from '../../src/initiator/controller-options.ts';
 import { Registry } from '../../src/initiator/registry.ts';
 import { memoryEnv } from '../../src/runtime/memory/env.ts';
 import { FakeController, fakeDiscovery } from '../doubles/fake-controller.ts';

@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap';
 import { describePorts, describeTimers } from '../../src/initiator/describe.ts';
-import type { Controller, ControllerOptions } from '../../src/initiator/controller.ts';
+import type { Controller } from '../../src/initiator/controller.ts';
+import type { ControllerOptions } from '../../src/initiator/controller-options.ts';
 import { isHere, sourceAddress } from '../../src/initiator/interfaces.ts';
 import type { RemotePort } from '../../src/initiator/ports.ts';
 import type { Net } from '../../src/runtime/ports.ts';

@@ -2,7 +2,7 @@ import t, { type Test } from 'tap';
 import { fakeDiscovery } from '../doubles/fake-controller.ts';
 import { Event, eventDword } from '../../src/nvme/event.ts';
 import { DNR, Status } from '../../src/nvme/status.ts';
-import type { ControllerOptions } from '../../src/initiator/controller.ts';
+import type { ControllerOptions } from '../../src/initiator/controller-options.ts';
 import { describeController, describeTimers } from '../../src/initiator/describe.ts';
 import {
   DEFAULT_RECOVERY,
@@ -11,7 +11,7 @@ import {
   givenUp,
   maxReconnects,
   reconnectDelay,
-  type Loss,
+  type LossFacts,
   type Recovery,
 } from '../../src/initiator/recovery.ts';
 import { flush } from '../../src/initiator/commands.ts';
@@ -58,7 +58,7 @@ const timers = (world: HostWorld): string[] =>
 
 // ---- the decisions
 
-const loss = (change: Partial<Loss> = {}, options: Partial<Recovery> = {}): Loss => ({
+const loss = (change: Partial<LossFacts> = {}, options: Partial<Recovery> = {}): LossFacts => ({
   recovery: { ...DEFAULT_RECOVERY, ...options },
   lostAt: 1000,
   portLostAt: undefined,
@@ -79,7 +79,7 @@ t.test('Linux’s defaults: 600 s, 10 s, no fast_io_fail_tmo; 60 attempts', (t) 
 
 t.test('a lost controller is given up: the table', (t) => {
   const dnr = { status: Status.ConnectInvalidHost | DNR, message: 'no' };
-  const rows: [string, Loss, number, RegExp | undefined][] = [
+  const rows: [string, LossFacts, number, RegExp | undefined][] = [
     ['it just happened', loss(), 1000, undefined],
     ['shortly before the end', loss({ attempts: 59 }), 600_999, undefined],
     ['ctrl_loss_tmo', loss({ attempts: 59 }), 601_000, /ctrl_loss_tmo is over/],

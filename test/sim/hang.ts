@@ -19,10 +19,10 @@ export function hangReport(world: World, rule: string, what: string, why: string
         lines.push(`  ${host.name} → ${address}: no controller`);
         continue;
       }
-      const { name, state, adminConnection, ioConnections } = controller;
+      const { name, state, association } = controller;
       lines.push(`  ${host.name} → ${address}: ${name} ${state.now} (${state.why})`);
-      for (const connection of [adminConnection, ...ioConnections])
-        if (connection !== undefined && (!connection.state.is('ready') || connection.queue.busy))
+      for (const connection of association?.connections ?? [])
+        if (!connection.state.is('ready') || connection.queue.busy)
           lines.push(
             `    ${connection.name} ${connection.state.now} (${connection.state.why}), ${connection.queue.outstanding} commands, ${connection.queue.waiting} wait${timersOf(connection.state.timers())}`,
           );

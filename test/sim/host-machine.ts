@@ -2,7 +2,8 @@
  * A machine that runs an initiator: the real registry and its controllers, and somebody who connects what should be
  * connected and is not, as `host.connect` would be called again by its user.
  */
-import type { Controller, ControllerOptions } from '../../src/initiator/controller.ts';
+import type { Controller } from '../../src/initiator/controller.ts';
+import type { ControllerOptions } from '../../src/initiator/controller-options.ts';
 import type { Head } from '../../src/initiator/head.ts';
 import type { Limits } from '../../src/initiator/limits.ts';
 import type { Recovery } from '../../src/initiator/recovery.ts';

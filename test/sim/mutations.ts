@@ -178,10 +178,10 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: 'src/initiator/controller.ts',
-        from: `    } else if (this.#soon) this.#attempt();
-    else this.#wait();`,
-        to: `    } else if (this.#soon) this.#attempt();
-    else if (this.attempts === 0) this.#wait();`,
+        from: `    else if (this.#soon) this.attempt();
+    else loss.wait();`,
+        to: `    else if (this.#soon) this.attempt();
+    else if (loss.attempts === 0) loss.wait();`,
       },
     ],
   },
@@ -191,14 +191,12 @@ export const MUTATIONS: readonly Mutation[] = [
       {
         file: 'src/initiator/ports.ts',
         from: 'if (this.#away.has(name) || this.#away.has(key)) return undefined;',
-        to: 'if (controller.portLostAt !== undefined) return undefined;',
+        to: 'if (controller.suspended) return undefined;',
       },
       {
         file: 'src/initiator/controller.ts',
-        from: `    if (!this.mayReturn || this.portLostAt === undefined) return;
-    this.portLostAt = undefined;`,
-        to: `    if (this.mayReturn) return;
-    this.portLostAt = undefined;`,
+        from: 'if (!this.mayReturn || loss?.portLostAt === undefined) return;',
+        to: 'if (this.mayReturn || loss === undefined) return;',
       },
     ],
   },
