@@ -10,8 +10,10 @@ import type { PieceLimits } from './pieces.ts';
 
 /** VS from which Identify CNS 06h and 08h may be asked. */
 export const VERSION_2_0 = 0x00020000;
-/** CAP.CSS: bit 6, more than the NVM command set. */
+/** CAP.CSS: bit 0, the NVM command set; bit 6, more than that; bit 7, none for I/O. */
+const CSS_NVM = 0x01;
 const CSS_MANY = 0x40;
+const CSS_NONE = 0x80;
 
 export class Capabilities implements PieceLimits {
   /** VS. */
@@ -20,6 +22,8 @@ export class Capabilities implements PieceLimits {
   maxEntries = 0;
   /** It knows more command sets than NVM's (CAP.CSS). */
   commandSets = false;
+  /** It knows none for I/O. */
+  adminOnly = false;
   /** The memory page that size limits are counted in (CAP.MPSMIN), bytes. */
   minimumPage = 4096;
   identified: Value<typeof IdController> | undefined = undefined;
@@ -34,7 +38,9 @@ export class Capabilities implements PieceLimits {
   /** NVMe Base 2.1, section 3.1.4.1. */
   learnCap(cap: DataView): void {
     this.maxEntries = Cap.mqes.get(cap, 0) + 1;
-    this.commandSets = (Cap.high.css.get(cap, 0) & CSS_MANY) !== 0;
+    const css = Cap.high.css.get(cap, 0);
+    this.commandSets = (css & CSS_MANY) !== 0;
+    this.adminOnly = (css & (CSS_NVM | CSS_NONE)) === CSS_NONE;
     this.minimumPage = 2 ** (12 + Cap.high.mpsmin.get(cap, 0));
   }
 

@@ -41,7 +41,7 @@ export class Enabling {
   }
 
   writeCc(enable: boolean): void {
-    const cc = ccWord(this.#setup.controller.capabilities.commandSets, enable);
+    const cc = ccWord(this.#setup.controller.capabilities, enable);
     this.#setup.send(
       'Property Set CC',
       (request) => commands.propertySet(request, Property.CC, cc),

@@ -40,12 +40,12 @@ export class Shutdown {
 
   #tell(): void {
     const { controller, limits, state } = this.#association;
-    const { identified, commandSets } = controller.capabilities;
-    const asked = (identified?.rtd3e ?? 0) / 1000;
+    const { capabilities } = controller;
+    const asked = (capabilities.identified?.rtd3e ?? 0) / 1000;
     const ms = Math.min(Math.max(asked, limits.shutdownTimeout), limits.longestWait);
     state.after('shutdown', ms, () => this.#end('warn', `not complete after ${ms} ms`));
     this.#association.command(
-      (request) => propertySet(request, Property.CC, ccWord(commandSets, true, Shn.normal)),
+      (request) => propertySet(request, Property.CC, ccWord(capabilities, true, Shn.normal)),
       ({ status }) => {
         if (status === 0) this.#poll();
         else this.#end('warn', statusName(status));

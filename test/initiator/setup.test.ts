@@ -102,6 +102,30 @@ t.test('a controller with several command sets and version 2.0 is asked for them
   t.end();
 });
 
+t.test(
+  'CC asks for what CAP allows: a page that is large enough, no command set where there is none',
+  (t) => {
+    const written = (cap: FakeController['cap']): number[] => {
+      const world = new HostWorld();
+      world.fake.cap = cap;
+      const values: number[] = [];
+      world.fake.script = ({ name, view }) => {
+        if (name === 'Property Set CC') values.push(view.getUint32(48, true));
+        return false;
+      };
+      const { controller } = world.up();
+      controller.disconnect('disconnected', () => undefined);
+      world.advance(1000);
+      return values;
+    };
+    const large = written({ high: { css: 1, mpsmin: 2, mpsmax: 4 } });
+    t.strictSame(large, [0x460100, 0x460101, 0x464101], 'MPS is MPSMIN, in the shutdown as well');
+    t.strictSame(written({ high: { css: 0x80 } }).slice(0, 2), [0x460070, 0x460071], 'CSS 111b');
+    t.strictSame(written({ high: { css: 0x81 } }).slice(0, 2), [0x460000, 0x460001], 'the NVM command set');
+    t.end();
+  },
+);
+
 t.test('CSTS.RDY is polled, for as long as CAP.TO says', (t) => {
   const patient = new HostWorld();
   patient.fake.readyAfter = 5;
