@@ -49,8 +49,8 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'MAXH2CDATA of 4095',
-    file: 'target/connection.js',
-    from: 'ICResp.maxh2cdata.set(sender.view, at, this.target.limits.maxH2cData)',
+    file: 'target/handshake.js',
+    from: 'ICResp.maxh2cdata.set(sender.view, at, maxH2cData)',
     to: 'ICResp.maxh2cdata.set(sender.view, at, 4095)',
     caughtBy: 'connect',
   },

@@ -2,41 +2,23 @@
  * One TCP connection: the transport's own rules (ICReq, TermReq, faults, the orderly end), under the queue that it
  * carries.
  */
-import { C2HTermReq, H2CTermReq, ICReq, ICResp, PduType } from '../pdu/pdus.ts';
-import { Fes, ProtocolFault, fesName, invalidField } from '../pdu/fault.ts';
+import { C2HTermReq, H2CTermReq, PduType } from '../pdu/pdus.ts';
+import { ProtocolFault, fesName } from '../pdu/fault.ts';
 import { Receiver, type PduHandler } from '../pdu/receiver.ts';
 import { Sender } from '../pdu/sender.ts';
-import { FABRICS_OPCODE, FabricsType, commandName } from '../nvme/opcode.ts';
-import { DNR, Status, statusName } from '../nvme/status.ts';
+import { commandName } from '../nvme/opcode.ts';
+import { statusName } from '../nvme/status.ts';
 import { machine, type Machine } from '../runtime/machine.ts';
 import type { Env, Transport, TransportEvents } from '../runtime/ports.ts';
 import { type Borrower, mayBorrow } from '../storage/lending.ts';
 import { SlabSharer } from '../storage/slabs.ts';
+import type { CloseWhy } from './close-why.ts';
 import type { Command } from './command.ts';
+import { shakeHands } from './handshake.ts';
+import { Pace, type PaceUser } from './pace.ts';
 import type { Port } from './port.ts';
 import { Queue } from './queue.ts';
 import type { Target } from './target.ts';
-
-/** Why a connection ends; logged, and told by tests. */
-export type CloseWhy =
-  | 'closed by the host'
-  | 'terminated by the host'
-  | 'transport error'
-  | 'protocol fault'
-  | 'no Connect in time'
-  | 'the host does not read'
-  | 'the host does not read what others wait to change'
-  | 'the host does not send what it was granted'
-  | 'a PDU is not completed'
-  | 'keep-alive expired'
-  | 'queue deleted by the host'
-  | 'controller disabled'
-  | 'controller removed'
-  | 'host removed'
-  | 'listener removed'
-  | 'number of queues changed'
-  | 'subsystem deleted'
-  | 'target stops';
 
 /** Who wakes each state is said beside it. */
 const STATES = {
@@ -55,12 +37,9 @@ const STATES = {
 
 type State = keyof typeof STATES;
 
-/** A host that owes us data is read from until this many backlogs, and one command, wait for it to read. */
-const HARD_BACKLOG = 8;
-
 const FINISH = 'finishes what is under way';
 
-export class Connection implements PduHandler, TransportEvents, Borrower {
+export class Connection implements PduHandler, TransportEvents, Borrower, PaceUser {
   readonly env: Env;
   readonly target: Target;
   readonly port: Port;
@@ -79,11 +58,8 @@ export class Connection implements PduHandler, TransportEvents, Borrower {
 
   /** The command that the PDU under way belongs to. */
   #current: Command | undefined = undefined;
-  #pduSince: number | undefined = undefined;
-  #pdusThen = 0;
-  #takenAt: number;
+  readonly #pace: Pace;
   #halfClosed = false;
-  #paused = false;
   #settling = false;
 
   constructor(port: Port, transport: Transport, id: number) {
@@ -100,12 +76,12 @@ export class Connection implements PduHandler, TransportEvents, Borrower {
     this.receiver.maxData = this.target.limits.maxH2cData;
     this.sender = new Sender(clock, transport, crc32c);
     this.sender.onDrain = () => {
-      this.#takenAt = clock.now();
+      this.#pace.drained();
       this.queue.pump();
       this.settle();
     };
-    this.#takenAt = clock.now();
     this.queue = new Queue(this);
+    this.#pace = new Pace(clock, this.target.limits, this);
     this.state = machine(this.env, `connection ${id}`, STATES, 'initializing');
     this.#awaitConnect();
   }
@@ -144,7 +120,7 @@ export class Connection implements PduHandler, TransportEvents, Borrower {
       turn.end();
       this.sender.hold = false;
     }
-    this.#watchPdu();
+    this.#pace.received();
     this.#current?.letGo();
     this.settle();
     this.sender.flush();
@@ -152,15 +128,6 @@ export class Connection implements PduHandler, TransportEvents, Borrower {
 
   keeps(): boolean {
     return this.queue.isHeld;
-  }
-
-  /** Remembers since when the PDU under way is; in a stream of PDUs that is another one each time. */
-  #watchPdu(): void {
-    const { completed, midPdu } = this.receiver;
-    if (!midPdu) this.#pduSince = undefined;
-    else if (this.#pduSince === undefined || completed !== this.#pdusThen)
-      this.#pduSince = this.env.clock.now();
-    this.#pdusThen = completed;
   }
 
   end(): void {
@@ -206,7 +173,7 @@ export class Connection implements PduHandler, TransportEvents, Borrower {
   }
 
   onPdu(type: number, header: DataView, digestOk: boolean): void {
-    if (type === PduType.ICReq) this.#initialize(header);
+    if (type === PduType.ICReq) this.#begin(header);
     else if (type === PduType.H2CTermReq) this.#terminated(header);
     else {
       const command = this.#current;
@@ -215,23 +182,8 @@ export class Connection implements PduHandler, TransportEvents, Borrower {
     }
   }
 
-  /** TCP Transport 1.1, section 3.6.2.2 and 3.6.2.3. */
-  #initialize(header: DataView): void {
-    if (ICReq.pfv.get(header, 0) !== 0)
-      throw new ProtocolFault(Fes.UnsupportedParameter, ICReq.pfv.offset, `PFV ${ICReq.pfv.get(header, 0)}`);
-    const hpda = ICReq.pda.get(header, 0);
-    if (hpda > 31) throw invalidField(ICReq.pda.offset, `HPDA ${hpda} is more than 31`);
-    const headerDigest = ICReq.dgst.hdgst.get(header, 0) === 1;
-    const dataDigest = ICReq.dgst.ddgst.get(header, 0) === 1;
-    const { sender, receiver } = this;
-    const at = sender.begin(PduType.ICResp, 0, 0);
-    ICResp.dgst.hdgst.set(sender.view, at, headerDigest ? 1 : 0);
-    ICResp.dgst.ddgst.set(sender.view, at, dataDigest ? 1 : 0);
-    ICResp.maxh2cdata.set(sender.view, at, this.target.limits.maxH2cData);
-    sender.end();
-    sender.headerDigest = receiver.headerDigest = headerDigest;
-    sender.dataDigest = receiver.dataDigest = dataDigest;
-    sender.alignment = (hpda + 1) * 4;
+  #begin(header: DataView): void {
+    shakeHands(header, this.receiver, this.sender, this.target.limits.maxH2cData);
     this.state.to('ready', 'ICReq');
     this.#awaitConnect();
   }
@@ -243,16 +195,6 @@ export class Connection implements PduHandler, TransportEvents, Borrower {
       fei: H2CTermReq.fei.get(header, 0),
     });
     this.close('terminated by the host');
-  }
-
-  /** A status with which every command is refused at present, or 0. */
-  gate(command: Command): number {
-    const { controller, qid } = this.queue;
-    const isConnect = command.opcode === FABRICS_OPCODE && command.fctype === FabricsType.Connect;
-    if (controller === undefined || isConnect)
-      return controller === undefined && isConnect ? 0 : Status.CommandSequenceError | DNR;
-    if (command.opcode !== FABRICS_OPCODE && !controller.ready) return Status.CommandSequenceError | DNR;
-    return qid !== 0 && !controller.ready ? Status.CommandSequenceError | DNR : 0;
   }
 
   /** A command ended with an error. */
@@ -326,8 +268,7 @@ export class Connection implements PduHandler, TransportEvents, Borrower {
   #leave(why: CloseWhy): void {
     this.receiver.stopped = true;
     this.#current = undefined;
-    // A paused transport would not tell that the host closes.
-    if (this.#paused) this.transport.resume();
+    this.#pace.end();
     this.queue.stopping.drop();
     this.queue.controller?.lost(this.queue, why);
     this.settle();
@@ -337,7 +278,7 @@ export class Connection implements PduHandler, TransportEvents, Borrower {
   settle(): void {
     if (this.#settling) return;
     this.#settling = true;
-    this.#backPressure();
+    if (this.state.now === 'ready') this.#pace.settle();
     const state = this.state.now;
     if (!this.#taking && state !== 'ended' && !this.#busy) this.#finish();
     this.#settling = false;
@@ -374,32 +315,10 @@ export class Connection implements PduHandler, TransportEvents, Borrower {
     }
   }
 
-  /** A host that sends but does not read is not read from, unless it owes data: then waiting would be a deadlock. */
-  #backPressure(): void {
-    if (this.state.now !== 'ready') return;
-    const full = this.sender.pending > this.target.limits.sendBacklog;
-    const pause = full && this.queue.grants.granted === 0;
-    if (
-      full &&
-      !pause &&
-      this.sender.pending > HARD_BACKLOG * this.target.limits.sendBacklog + this.target.limits.maxTransfer
-    )
-      this.close('the host does not read');
-    if (pause === this.#paused) return;
-    this.#paused = pause;
-    if (pause) this.transport.pause();
-    else this.transport.resume();
-  }
-
-  /** Called now and then by the target: nobody may make us wait for ever. */
+  /** Called now and then by the ports: nobody may make us wait for ever. */
   checkStalls(now: number): void {
-    if (!this.state.is('ready')) return;
-    const late = now - this.target.limits.stallTimeout;
-    if (this.sender.backlog > 0 && this.#takenAt < late) this.close('the host does not read');
-    else if ((this.queue.grants.owedSince(this.queue.commands()) ?? Infinity) < late)
-      this.close('the host does not send what it was granted');
-    else if ((this.#pduSince ?? Infinity) < late && !this.#paused) this.close('a PDU is not completed');
-    else if (this.sender.backlog === 0) this.#takenAt = now;
+    const why = this.state.is('ready') ? this.#pace.overdue(now) : undefined;
+    if (why !== undefined) this.close(why);
   }
 
   #log(

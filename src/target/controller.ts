@@ -12,7 +12,7 @@ import { GroupMembers } from './ana.ts';
 import { AsyncEvents } from './async-events.ts';
 import type { Attachment } from './attachment.ts';
 import type { Command } from './command.ts';
-import type { CloseWhy } from './connection.ts';
+import type { CloseWhy } from './close-why.ts';
 import type { DiscoveryView } from './discovery.ts';
 import { ErrorLog } from './error-log.ts';
 import { EventEnable, FeatureValues } from './features.ts';

@@ -9,7 +9,7 @@ import {
   PropertySet,
 } from '../nvme/fabrics.ts';
 import { nqnProblem } from '../nvme/nqn.ts';
-import { FabricsType } from '../nvme/opcode.ts';
+import { FABRICS_OPCODE, FabricsType } from '../nvme/opcode.ts';
 import { PROPERTY_SIZE, Property } from '../nvme/property.ts';
 import { DNR, Status } from '../nvme/status.ts';
 import type { Command } from './command.ts';
@@ -249,6 +249,16 @@ const disconnect: Handler = {
     command.queue.connection.close('queue deleted by the host');
   },
 };
+
+/** Connect comes first, and once; then, but for fabrics commands, CC.EN. The status of what comes too early, or 0. */
+export function outOfSequence(command: Command): number {
+  const { controller, qid } = command.queue;
+  const isFabrics = command.opcode === FABRICS_OPCODE;
+  const isConnect = isFabrics && command.fctype === FabricsType.Connect;
+  if (controller === undefined) return isConnect ? 0 : Status.CommandSequenceError | DNR;
+  const waits = !controller.ready && (!isFabrics || qid !== 0);
+  return isConnect || waits ? Status.CommandSequenceError | DNR : 0;
+}
 
 export const FABRICS: ReadonlyMap<number, Handler> = new Map([
   [FabricsType.PropertySet, propertySet],

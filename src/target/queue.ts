@@ -20,7 +20,7 @@ import { Grants, grantedCommand } from './grants.ts';
 import { Pairing } from './pairing.ts';
 import { Stopping } from './stopping.ts';
 import { checkSgl } from './sgl.ts';
-import { FABRICS } from './fabrics.ts';
+import { FABRICS, outOfSequence } from './fabrics.ts';
 import type { Handler } from './handler.ts';
 import { IO } from './io.ts';
 
@@ -153,7 +153,7 @@ export class Queue {
   }
 
   check(command: Command, handler: Handler | undefined): number {
-    const refused = this.connection.gate(command);
+    const refused = outOfSequence(command);
     if (refused !== 0) return refused;
     if (command.problem !== 0) return command.problem;
     if (handler === undefined) return Status.InvalidOpcode | DNR;

@@ -1,0 +1,20 @@
+/** Why a connection ends, and an association with it; logged, and told by tests. */
+export type CloseWhy =
+  | 'closed by the host'
+  | 'terminated by the host'
+  | 'transport error'
+  | 'protocol fault'
+  | 'no Connect in time'
+  | 'the host does not read'
+  | 'the host does not read what others wait to change'
+  | 'the host does not send what it was granted'
+  | 'a PDU is not completed'
+  | 'keep-alive expired'
+  | 'queue deleted by the host'
+  | 'controller disabled'
+  | 'controller removed'
+  | 'host removed'
+  | 'listener removed'
+  | 'number of queues changed'
+  | 'subsystem deleted'
+  | 'target stops';
