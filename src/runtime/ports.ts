@@ -203,6 +203,8 @@ export interface FileIo {
   /** Bytes, as it was when last looked at (`open`, `refresh`). */
   readonly size: number;
   readonly readOnly: boolean;
+  /** It is in memory as long as it is there (tmpfs, ramfs): nothing that is read or written waits for a disk. */
+  readonly diskless: boolean;
   /** Whether `punch` is expected to work, as tried out when the file was opened. */
   readonly canPunch: boolean;
   /** Bytes read at once without waiting, or -1: use `read`. Fewer bytes than asked for: the end of the file. */

@@ -8,6 +8,8 @@
  *     - nothing at once for a while after a write that took long, or several that took rather long, whatever the
  *       reason: a tenth of a second, twice as long each time it happens again, up to two seconds. The bound is well
  *       above what a process waits for its turn on a busy machine, where another thread would wait as well
+ *     - files that no disk is behind are asked nothing of this: what takes long there is a process that waits for its
+ *       turn, and the next write would not be quicker in another thread
  *     - pages that are not in memory are written as a whole, or not at once: a part would wait for the rest to be read
  */
 

@@ -3,7 +3,8 @@
  *
  *     40+4   4+4   8+4   12+4      →      40+4   4+4   8+8
  *
- * and each call at once or in another thread (write-policy.ts). Nothing is merged that overlaps: ranges.ts sees to it.
+ * and each call at once or in another thread (write-policy.ts; where there is no disk to wait for, always at once).
+ * Nothing is merged that overlaps: ranges.ts sees to it.
  * A call that fails is done again write by write, so that each gets the answer that is its own.
  */
 import type { Clock, FileIo, IoError } from '../runtime/ports.ts';
@@ -119,16 +120,22 @@ export class Writer {
   }
 
   #atOnce(offset: number, length: number, parts: readonly Uint8Array[]): IoError | 'later' | undefined {
+    if (this.#file.diskless) return length > MOST ? 'later' : this.#writeNow(offset, parts);
     // In one turn a write begins about when the last one was over: one look at the clock for each.
     const turn = this.#turn?.open === true ? this.#turn.count : -1;
     const before = turn >= 0 && turn === this.#lastTurn ? this.#last : this.#clock.now();
     if (!this.#isWhole(offset, length) || !this.#policy.atOnce(before, length)) return 'later';
-    const error = this.#file.writeNow(offset, parts);
+    const error = this.#writeNow(offset, parts);
     if (error === 'later') return error;
-    this.calls++;
     this.#last = this.#clock.now();
     this.#lastTurn = turn;
     this.#policy.took(this.#last, this.#last - before, length);
+    return error;
+  }
+
+  #writeNow(offset: number, parts: readonly Uint8Array[]): IoError | 'later' | undefined {
+    const error = this.#file.writeNow(offset, parts);
+    if (error !== 'later') this.calls++;
     return error;
   }
 

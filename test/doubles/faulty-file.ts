@@ -29,6 +29,8 @@ function apply(to: SparseBytes, change: Change): void {
 export class FaultyFile implements FileIo {
   /** Whether it can be mapped, in pages of 512 bytes; whether windows are left; which pages `resident` finds. */
   mappable = false;
+  /** As on tmpfs. */
+  diskless = false;
   /** Whether a write may be done at once. */
   atOnce = false;
   windows = true;

@@ -69,6 +69,26 @@ t.test('DISK.3: a file is created sparse, with its size, once, and private', asy
   await close(again);
 });
 
+t.test('a file on tmpfs is known to have no disk behind it, and one on a disk to have one', async (t) => {
+  const kinds = new Map(
+    fs
+      .readFileSync('/proc/mounts', 'utf8')
+      .split('\n')
+      .map((line) => line.split(' '))
+      .map(([, at = '', kind = '']) => [at, kind]),
+  );
+  const folders = ['/dev/shm', folder].filter((at) => at === folder || kinds.get(at) === 'tmpfs');
+  for (const at of folders) {
+    const place = fs.mkdtempSync(join(at, 'diskless-'));
+    const file = await mustOpen(join(place, 'file'), false, 4096);
+    const { type } = fs.statfsSync(place);
+    t.equal(file.diskless, type === 0x01021994 || type === 0x858458f6, at);
+    if (at !== folder) t.equal(file.diskless, true);
+    await close(file);
+    fs.rmSync(place, { recursive: true });
+  }
+});
+
 t.test('what is not a file or a block device is refused by name', async (t) => {
   t.equal((await open(folder)).error?.code, 'EISDIR');
   t.equal((await open(join(folder, 'missing'))).error?.code, 'ENOENT');

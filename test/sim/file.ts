@@ -13,6 +13,7 @@ export class SimFile implements FileIo {
   readonly id: string;
   readonly path: string;
   readonly readOnly = false;
+  readonly diskless = false;
   size: number;
   readonly #process: MachineClock;
   #open = true;

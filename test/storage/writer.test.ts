@@ -17,6 +17,7 @@ class Bench implements OperationOwner {
   readonly volume: Volume;
   readonly done: Operation[] = [];
   dirty: Dirty | undefined = undefined;
+  readonly policy = new WritePolicy(() => this.dirty);
 
   constructor(blockSize = BLOCK) {
     this.volume = new Volume(this.env, this.file, {
@@ -24,7 +25,7 @@ class Bench implements OperationOwner {
       readOnly: false,
       slabs: new Slabs({ budget: 2 ** 20 }),
       turn: this.turn,
-      writes: new WritePolicy(() => this.dirty),
+      writes: this.policy,
     });
   }
 
@@ -148,6 +149,35 @@ t.test('what is dirty beyond the limit sends writes to another thread', (t) => {
   t.equal(bench.write(1).stage, 'file');
   bench.run();
   t.equal(bench.done.length, 1);
+  t.end();
+});
+
+t.test('where no disk is behind the file every write is at once: nothing says that it would wait', (t) => {
+  const slow = (bench: Bench): void => bench.policy.took(bench.env.clock.now(), 26, BLOCK);
+  const ways: readonly [string, (bench: Bench) => void][] = [
+    ['another write took as long as one that is held up', slow],
+    ['more is dirty than may be', (bench) => (bench.dirty = { bytes: 100, limit: 100 })],
+    ['part of a page', () => undefined],
+  ];
+  for (const [what, happens] of ways)
+    for (const diskless of [true, false]) {
+      const bench = new Bench(512);
+      bench.file.atOnce = true;
+      bench.file.diskless = diskless;
+      happens(bench);
+      const size = what === 'part of a page' ? 512 : BLOCK;
+      bench.write(1, { size });
+      t.equal(bench.done.length, diskless ? 1 : 0, `${what}, ${diskless ? 'tmpfs' : 'a disk'}`);
+      bench.run();
+    }
+  const bench = new Bench();
+  bench.file.atOnce = bench.file.diskless = true;
+  const long = new Operation(bench);
+  long.kind = 'write';
+  long.length = bench.volume.size;
+  long.parts.push(new Uint8Array(long.length));
+  bench.volume.submit(long);
+  t.equal(bench.done.length, 1, 'up to a MiB');
   t.end();
 });
 

@@ -18,6 +18,7 @@ export class MemoryFile implements FileIo {
   readonly id: string;
   readonly path: string;
   readonly readOnly: boolean;
+  readonly diskless = true;
   readonly canPunch = true;
   readonly bytes: SparseBytes;
   size: number;

@@ -8,7 +8,7 @@ import { assert } from '../assert.ts';
 
 /** Parts per system call; the kernel takes no more (IOV_MAX). */
 const MOST_PARTS = 1024;
-/** File systems whose pages are memory: a plain read never waits for a disk. statfs(2). */
+/** File systems whose pages are memory: nothing waits for a disk. statfs(2). */
 const TMPFS = 0x01021994;
 const RAMFS = 0x858458f6;
 
@@ -104,6 +104,7 @@ export class NodeFile implements FileIo {
   readonly id: string;
   readonly path: string;
   readonly readOnly: boolean;
+  readonly diskless: boolean;
   readonly canPunch: boolean;
   size: number;
   readonly #fd: number;
@@ -111,7 +112,6 @@ export class NodeFile implements FileIo {
   readonly #syscalls: Syscalls | undefined;
   /** What the system says of pages in memory is true. */
   readonly #mayAsk: boolean;
-  readonly #inMemory: boolean;
   /** The page cache can be asked (RWF_NOWAIT), until it turns out that it cannot. */
   #canAsk: boolean;
 
@@ -125,14 +125,14 @@ export class NodeFile implements FileIo {
     this.readOnly = options.readOnly;
     this.size = sizeOf(stats);
     const type = stats.isFile() ? fs.statfsSync(path).type : 0;
-    this.#inMemory = type === TMPFS || type === RAMFS;
+    this.diskless = type === TMPFS || type === RAMFS;
     this.#mayAsk = mayAsk(path, stats);
-    this.#canAsk = syscalls !== undefined && !this.#inMemory;
+    this.#canAsk = syscalls !== undefined && !this.diskless;
     this.canPunch = !this.readOnly && syscalls !== undefined && this.#tryPunch(stats, syscalls);
   }
 
   readNow(offset: number, into: Uint8Array): number {
-    if (this.#inMemory) return this.#readMemory(offset, into);
+    if (this.diskless) return this.#readMemory(offset, into);
     if (!this.#canAsk || !this.#syscalls) return -1;
     const bytes = this.#syscalls.readNow(this.#fd, offset, into);
     if (bytes === -2) this.#canAsk = false;
