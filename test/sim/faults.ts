@@ -51,13 +51,16 @@ const ANA_STATES = [
   AnaState.PersistentLoss,
 ] as const;
 
+/** By an operator, to a whole subsystem. */
+const DELETE = 'delete subsystem';
+
 export type FaultKind =
-  (typeof LINK)[number] | (typeof MACHINE)[number] | DiskFault | (typeof OPERATOR)[number];
+  (typeof LINK)[number] | (typeof MACHINE)[number] | DiskFault | (typeof OPERATOR)[number] | typeof DELETE;
 
 /** A socket cannot read what it was lent: costs a connection. */
 const LENT: DiskFault = 'send EFAULT';
 
-export const FAULT_KINDS: readonly FaultKind[] = [...LINK, ...MACHINE, ...DISK, ...OPERATOR, LENT];
+export const FAULT_KINDS: readonly FaultKind[] = [...LINK, ...MACHINE, ...DISK, ...OPERATOR, LENT, DELETE];
 
 export interface Fault {
   readonly kind: FaultKind;
@@ -91,6 +94,12 @@ export function inject(world: World, fault: Fault): void {
   else if ((OPERATOR as readonly string[]).includes(kind)) operate(world, fault);
   else {
     const namespace = world.namespaces[fault.which % world.namespaces.length]!;
+    if (kind === DELETE) {
+      const machine = world.machineOf(namespace);
+      world.disturb(machine.name);
+      machine.deleteSubsystem(namespace.plan.nqn, fault.ms);
+      return;
+    }
     if (kind === LENT) world.disturb(world.machineOf(namespace).name);
     namespace.disk.arm(kind as DiskFault, fault.count);
   }

@@ -271,6 +271,11 @@ export const SCENARIOS: readonly Scenario[] = [
     duration: 1000,
     faults: [1, 2, 3, 4].map((i) => fault('kick controller', 150 * i, { which: i })),
   }),
+  scenario('LIFE.9 a subsystem is deleted under I/O, with everything in it, and made again', {
+    hosts: 2,
+    duration: 1500,
+    faults: [100, 500, 900].map((at, i) => fault('delete subsystem', at, { ms: [1, 50, 300][i]!, which: i })),
+  }),
   scenario('LIFE.13 a port goes and returns', {
     hosts: 2,
     targets: 1,

@@ -16,6 +16,7 @@ import type { SimDisk } from './disk.ts';
 import type { DiskOracle } from './oracle.ts';
 import type { ReservationOracle } from './reservation-oracle.ts';
 import type { SimRandom } from './random.ts';
+import { brokenLifeRule } from './target-rules.ts';
 import type { World } from './world.ts';
 
 export const TCP_PORT = 4420;
@@ -92,8 +93,7 @@ export class TargetMachine {
     this.#opening.clear();
     const target = new Target(this.#env(process), this.#limits);
     this.target = target;
-    for (const nqn of new Set(this.namespaces.map(({ plan }) => plan.nqn)))
-      target.addSubsystem({ nqn, serial: this.name, model: 'simulated' });
+    this.addSubsystems();
     for (const namespace of this.namespaces) if (namespace.exported) this.#export(namespace);
     for (const address of this.addresses)
       if (address.from > world.clock.micros)
@@ -101,6 +101,14 @@ export class TargetMachine {
           this.openPorts(),
         );
     this.openPorts();
+  }
+
+  /** Those that the operator deleted as well. */
+  addSubsystems(): void {
+    const { target } = this;
+    for (const { plan } of this.namespaces)
+      if (target?.find(plan.nqn) === undefined)
+        target?.addSubsystem({ nqn: plan.nqn, serial: this.name, model: 'simulated' });
   }
 
   /** Listens wherever it should and does not. */
@@ -147,6 +155,7 @@ export class TargetMachine {
 
   /** The operator undoes what he did. */
   heal(): void {
+    this.addSubsystems();
     this.openPorts();
     for (const port of this.target?.ports.list ?? [])
       for (const [anagrpid] of port.ana.told())
@@ -273,23 +282,56 @@ export class TargetMachine {
     if (this.state === 'stopping') return;
     const { plan } = namespace;
     if (namespace.exported) {
-      this.world.trace.note('removes a namespace', this.name, plan.nsid);
-      this.removed++;
-      namespace.exported = false;
-      this.#remove(namespace);
+      this.#remove(namespace, (made, gone) => this.target!.removeNamespace(made, gone));
     } else {
       // The file is locked until its last operation is over, and a disk whose sync failed waits for a new process.
       if (namespace.made !== undefined || namespace.disk.failedAt !== undefined) return;
+      if (this.target !== undefined && this.target.find(plan.nqn) === undefined) return;
       this.world.trace.note('adds a namespace', this.name, plan.nsid);
       namespace.exported = true;
       if (this.target !== undefined) this.#export(namespace);
     }
   }
 
-  /** What is kept of it goes too, but not at once. */
-  #remove(namespace: NamespaceState): void {
+  /**
+   * The operator deletes a subsystem with everything in it, and again while that is under way (LIFE.9); some time later
+   * he makes it anew.
+   */
+  deleteSubsystem(nqn: string, ms: number): void {
+    const { target, process, world } = this;
+    const subsystem = target?.find(nqn);
+    if (target === undefined || subsystem === undefined || this.state !== 'on') return;
+    world.trace.note('deletes a subsystem', this.name);
+    const busy = subsystem.controllers.size > 0;
+    const refused = target.removeSubsystem(subsystem, false, () => undefined) !== undefined;
+    if (refused !== busy)
+      world.violation(
+        'LIFE.9',
+        `${nqn} ${refused ? 'without' : 'with'} controllers: ${refused ? 'not deleted' : 'deleted'}`,
+        [this.name],
+      );
+    const closed = (gone: () => void): void => void target.removeSubsystem(subsystem, true, gone);
+    for (const namespace of this.namespaces)
+      if (namespace.plan.nqn === nqn && namespace.exported)
+        this.#remove(namespace, (_, gone) => closed(gone));
+    closed(() => undefined);
+    if (subsystem.controllers.size + subsystem.namespaces.size > 0)
+      world.violation('LIFE.9', `${nqn} is deleted, and still has controllers or namespaces`, [this.name]);
+    world.clock.after(`${this.name}: ${nqn} is made again`, ms * 1000, () => {
+      if (this.process !== process || this.state !== 'on') return;
+      this.addSubsystems();
+      for (const namespace of this.namespaces)
+        if (namespace.plan.nqn === nqn && !namespace.exported) this.toggle(namespace);
+    });
+  }
+
+  /** What is kept of it goes too, but not at once. `close`: takes it away, and says when its file is closed. */
+  #remove(namespace: NamespaceState, close: (made: Namespace, gone: () => void) => void): void {
     const { target } = this;
-    const { made, reservations, uuid } = namespace;
+    const { made, plan, reservations, uuid } = namespace;
+    this.world.trace.note('removes a namespace', this.name, plan.nsid);
+    this.removed++;
+    namespace.exported = false;
     if (target === undefined || made === undefined) {
       this.#documents.delete(factsDocument(uuid));
       reservations.removed(true);
@@ -300,7 +342,7 @@ export class TargetMachine {
     const gone = (): void => {
       if (--left === 0 && namespace.made === made) namespace.volume = namespace.made = undefined;
     };
-    target.removeNamespace(made, gone);
+    close(made, gone);
     target.facts.remove(uuid, () => {
       reservations.removed(true);
       gone();
@@ -352,6 +394,8 @@ export class TargetMachine {
     const { target } = this;
     if (target === undefined) return;
     target.invariants();
+    const broken = brokenLifeRule(target);
+    if (broken !== undefined) this.world.violation(...broken, [this.name]);
     const { capsuleBudget, writeBudget } = target;
     let capsules = 0;
     let granted = 0;
