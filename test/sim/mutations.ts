@@ -481,6 +481,27 @@ export const MUTATIONS: readonly Mutation[] = [
     ],
   },
   {
+    name: 'a deleted subsystem keeps the controllers that are not ready yet (LIFE.9)',
+    edits: [
+      {
+        file: 'src/target/target.ts',
+        from: "for (const controller of [...subsystem.controllers.values()]) controller.remove('subsystem deleted');",
+        to: "for (const controller of [...subsystem.controllers.values()]) if (controller.ready) controller.remove('subsystem deleted');",
+      },
+    ],
+  },
+  {
+    name: 'controllers that run do not get the namespace that is added (LIFE.3)',
+    edits: [
+      {
+        file: 'src/target/subsystem.ts',
+        from: `this.groupChanges.add(namespace.anagrpid);
+    this.#offer(namespace);`,
+        to: 'this.groupChanges.add(namespace.anagrpid);',
+      },
+    ],
+  },
+  {
     name: 'R2T granted without budget',
     edits: [
       {

@@ -339,6 +339,9 @@ export class DiskOracle {
       case Status.HostPathError:
       case Status.AbortedByHost:
         return excuses.path;
+      case Status.AbortRequested:
+        // Its host had waited too long, and it is not to be repeated.
+        return excuses.path;
       case Status.InternalPathError:
       case Status.AnaPersistentLoss:
       case Status.AnaInaccessible:

@@ -3,7 +3,7 @@ import type { Target } from '../../src/target/target.ts';
 
 /** Says the first that is broken: its number, and how. */
 export function brokenLifeRule(target: Target): readonly [rule: string, text: string] | undefined {
-  const connections = new Set(target.connections());
+  const queues = new Set([...target.connections()].map(({ queue }) => queue));
   for (const [nqn, subsystem] of target.subsystems) {
     const { namespaces, controllers } = subsystem;
     if (subsystem.nqn !== nqn) return ['LIFE.2', `${subsystem.nqn} is listed as ${nqn}`];
@@ -26,7 +26,7 @@ export function brokenLifeRule(target: Target): readonly [rule: string, text: st
           if (shared && !controller.attachments.has(nsid) && !controller.detached.has(nsid))
             return ['LIFE.3', `${name} is enabled and has not attached namespace ${nsid}`];
       for (const [qid, queue] of controller.ioQueues)
-        if (queue.qid !== qid || ![...connections].some((connection) => connection.queue === queue))
+        if (queue.qid !== qid || !queues.has(queue))
           return ['LIFE.12', `${name} has a queue ${qid} of no connection`];
     }
   }
