@@ -3,7 +3,7 @@ import type { Target } from '../../src/target/target.ts';
 
 /** Says the first that is broken: its number, and how. */
 export function brokenLifeRule(target: Target): readonly [rule: string, text: string] | undefined {
-  const queues = new Set([...target.connections()].map(({ queue }) => queue));
+  const queues = new Set([...target.ports.connections()].map(({ queue }) => queue));
   for (const [nqn, subsystem] of target.subsystems) {
     const { namespaces, controllers } = subsystem;
     if (subsystem.nqn !== nqn) return ['LIFE.2', `${subsystem.nqn} is listed as ${nqn}`];
