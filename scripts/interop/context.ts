@@ -171,13 +171,13 @@ export class Context {
 
   /** What nobody has to ask for: everything let go, no promise broken, nothing left. Rejects otherwise. */
   async finish(): Promise<void> {
-    for (const host of this.#hosts) await within(20, 'disconnecting our host', host.close());
+    for (const host of this.#hosts) await within(60, 'disconnecting our host', host.close());
     await this.guest.run('tidy', 60);
     for (const target of this.#targets) {
       const left = (): string =>
         `${target.left.connections} connections, ${target.left.controllers} controllers`;
       const empty = (): boolean => target.left.connections === 0 && target.left.controllers === 0;
-      await this.until('the kernel has disconnected, and our target has let go', 10, empty).catch(
+      await this.until('the kernel has disconnected, and our target has let go', 60, empty).catch(
         (error: unknown) => {
           throw new Error(`our target still has ${left()}`, { cause: error });
         },
@@ -195,7 +195,7 @@ export class Context {
     const faults: string[] = [];
     for (const end of this.#ends.reverse())
       try {
-        await within(20, 'the end', end());
+        await within(60, 'the end', end());
       } catch (error) {
         faults.push(error instanceof Error ? error.message : String(error));
       }

@@ -61,7 +61,7 @@ export class Daemon {
     const before = this.wire.traffic.ioQueues;
     ({ child: this.#child } = await spawned(this.#context, this.#listen));
     const back = (): boolean => this.wire.traffic.ioQueues >= before + 2;
-    await this.#context.until('the kernel has reconnected', 30, back);
+    await this.#context.until('the kernel has reconnected', 60, back);
   }
 }
 

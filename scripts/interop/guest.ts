@@ -109,7 +109,7 @@ export class Guest {
   }
 
   /** Runs bash text in the guest. Rejects when it takes too long or the guest dies: then it is of no more use. */
-  async step(text: string, seconds = 60): Promise<Step> {
+  async step(text: string, seconds = 180): Promise<Step> {
     if (this.#ended !== undefined) throw new Error(this.#ended);
     this.#buffer = '';
     this.#qemu.stdin?.write(`${Buffer.from(text).toString('base64')}\n`);

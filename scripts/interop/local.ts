@@ -58,7 +58,7 @@ export class OurProcess {
   }
 
   async ended(): Promise<number | string> {
-    await within(20, `the end of ${this.child.spawnfile}`, this.#closed);
+    await within(60, `the end of ${this.child.spawnfile}`, this.#closed);
     return this.child.exitCode ?? this.child.signalCode ?? '';
   }
 }

@@ -29,7 +29,7 @@ export interface Result {
   readonly reason: string | undefined;
 }
 
-const SECONDS = 120;
+const SECONDS = 300;
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 export class Runner {

@@ -14,7 +14,7 @@ export interface Scenario {
   readonly direction: Direction;
   /** In the full set only. */
   readonly full?: boolean;
-  /** The most that it may take; default 120. */
+  /** The most that it may take; default 300. */
   readonly seconds?: number;
   /** Rejects when something is not as it should be. */
   readonly run: (context: Context) => Promise<void>;

@@ -19,15 +19,15 @@ const deletion: Scenario = {
         (fio --name=load --filename=$disk --direct=1 --ioengine=libaio --rw=randrw --bs=4k --iodepth=32 \\
           --eta=never --time_based --runtime=300 >/tmp/job 2>&1; echo $? >/tmp/job.status) >/dev/null 2>&1 &`,
       );
-      await context.until('fio reads', 30, () => target.wire.traffic.reads > reads + 100);
+      await context.until('fio reads', 60, () => target.wire.traffic.reads > reads + 100);
       await context.guest.run(
         `[ ! -e /tmp/job.status ] || fail "fio ended early: $(cat /tmp/job)"
         echo 1 >$(ls -d /sys/class/nvme/nvme*)/delete_controller || fail "delete_controller"
-        wait_for 30 test -s /tmp/job.status
-        wait_for 20 no_controller ${target.nqn}
+        wait_for 60 test -s /tmp/job.status
+        wait_for 60 no_controller ${target.nqn}
         rm /tmp/job.status`,
       );
-      await context.until('our target has let go', 10, () => target.left.controllers === 0);
+      await context.until('our target has let go', 60, () => target.left.controllers === 0);
     }
     await context.guest.run(`${context.connect(target)} verify $disk 512; disconnect ${target.nqn}`);
   },
@@ -84,7 +84,7 @@ const flaps: Scenario = {
           [ $(cat /tmp/status.$nsid) = 0 ] || fail "fio on $nsid: $(tail -15 /tmp/job.$nsid)"
         done
         uuid() { grep -q 000000000004 /sys/block/$(basename $(find_disk ${target.nqn} 4))/uuid; }
-        wait_for 30 uuid
+        wait_for 60 uuid
         for nsid in 1 2 3 4; do verify $(disk ${target.nqn} $nsid) 256; done
         grep -h IOPS= /tmp/job.*
         disconnect ${target.nqn}`,
@@ -104,13 +104,13 @@ const queueCounts: Scenario = {
     target.subsystem.setIoQueues(1);
     const queues = (count: number): string =>
       `has_queues() { [ "$(cat /sys/class/nvme/$ctrl/state) $(cat /sys/class/nvme/$ctrl/queue_count)" = "live ${count + 1}" ]; }
-      wait_for 30 has_queues`;
+      wait_for 60 has_queues`;
     const ctrl = `ctrl=$(basename $(ls -d /sys/class/nvme/nvme*))`;
     await context.guest.run(`${context.connect(target, '-c 1 -l 60')} ${queues(1)}`);
     await underFio(context, target, async () => {
       for (const count of [2, 1]) {
         const { reads } = target.wire.traffic;
-        await context.until('fio reads', 30, () => target.wire.traffic.reads > reads + 20);
+        await context.until('fio reads', 60, () => target.wire.traffic.reads > reads + 20);
         target.subsystem.setIoQueues(count);
         await context.guest.run(`${ctrl}\n${queues(count)}`);
       }

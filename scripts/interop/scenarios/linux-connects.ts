@@ -54,11 +54,11 @@ const changes: Scenario = {
     await context.guest.run(`${context.connect(target)} has_size $disk ${16 * MiB} || fail "size"`);
     for (const size of [32 * MiB, 24 * MiB]) {
       await target.resize(1, size);
-      await context.guest.run(`wait_for 10 has_size $(disk ${target.nqn}) ${size}`);
+      await context.guest.run(`wait_for 60 has_size $(disk ${target.nqn}) ${size}`);
     }
     await target.add(2, 8 * MiB);
     await context.guest.run(
-      `wait_for 10 find_disk ${target.nqn} 2
+      `wait_for 60 find_disk ${target.nqn} 2
       disk=$(disk ${target.nqn} 2)
       has_size $disk ${8 * MiB} || fail "size of the second"
       verify $disk 512`,
@@ -66,7 +66,7 @@ const changes: Scenario = {
     await target.remove(2);
     await context.guest.run(
       `gone() { ! find_disk ${target.nqn} 2; }
-      wait_for 10 gone
+      wait_for 60 gone
       verify $(disk ${target.nqn}) 512`,
     );
     context.check(target.wire.traffic.asyncEvents >= 4, 'fewer events than changes');
@@ -109,7 +109,7 @@ const cut: Scenario = {
     for (const more of [3, 3]) {
       const before = target.wire.traffic.connections;
       const { reads } = target.wire.traffic;
-      await Promise.race([context.until('fio reads', 20, () => target.wire.traffic.reads > reads + 20), job]);
+      await Promise.race([context.until('fio reads', 60, () => target.wire.traffic.reads > reads + 20), job]);
       target.wire.cut();
       await context.until(
         'the kernel has reconnected',
@@ -132,7 +132,7 @@ const shortLived: Scenario = {
         connect ${target.nqn} ${HOST_ADDRESS} ${target.port} >/dev/null
         nvme disconnect -n ${target.nqn} >/dev/null || fail "disconnect"
       done
-      wait_for 20 no_controller ${target.nqn}`,
+      wait_for 60 no_controller ${target.nqn}`,
     );
     context.equal(target.wire.traffic.ioQueues, 20, 'I/O queues connected');
   },
@@ -151,13 +151,13 @@ const kick: Scenario = {
     await underFio(context, target, async () => {
       for (const abrupt of [false, true, false]) {
         const { reads, ioQueues } = wire.traffic;
-        await context.until('fio reads', 30, () => wire.traffic.reads > reads + 20);
+        await context.until('fio reads', 60, () => wire.traffic.reads > reads + 20);
         for (const controller of [...subsystem.controllers.values()]) {
           const queues = [controller.admin, ...controller.ioQueues.values()];
           if (abrupt) for (const { connection } of queues) connection.transport.reset();
           else controller.remove('controller removed');
         }
-        await context.until('the kernel is back', 30, () => wire.traffic.ioQueues >= ioQueues + 2);
+        await context.until('the kernel is back', 60, () => wire.traffic.ioQueues >= ioQueues + 2);
       }
     });
     await context.guest.run(`disconnect ${target.nqn}`);
@@ -182,10 +182,10 @@ const manyConnects: Scenario = {
         `for i in $(seq 50); do
           echo "transport=tcp,traddr=${HOST_ADDRESS},trsvcid=${port},nqn=${nqn},hostnqn=$hostnqn,hostid=$hostid" \\
             >/dev/nvme-fabrics || fail "connect"
-          wait_for 20 find_disk ${nqn} 1
+          wait_for 60 find_disk ${nqn} 1
           dd if=$(find_disk ${nqn} 1) of=/dev/null bs=4k count=1 iflag=direct 2>/dev/null || fail "read"
           echo 1 >$(echo /sys/class/nvme/nvme*)/delete_controller || fail "disconnect"
-          wait_for 20 no_controller ${nqn}
+          wait_for 60 no_controller ${nqn}
         done`,
         900,
       );

@@ -102,7 +102,7 @@ const connectAll: Scenario = {
       blockSize: 512,
       readOnly: false,
     });
-    await context.until('the event', 10, () => target.wire.traffic.asyncEvents > asyncEvents);
+    await context.until('the event', 60, () => target.wire.traffic.asyncEvents > asyncEvents);
     // What udev does with the event where there is udev.
     await context.guest.run(
       `${live('discovery')} name=$(live | head -1)

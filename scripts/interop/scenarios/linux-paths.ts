@@ -79,7 +79,7 @@ const namespacesLive: Scenario = {
     const seen = async (what: string, change: () => unknown, test: string): Promise<void> => {
       await change();
       const started = Date.now();
-      await context.guest.run(`wait_for 30 ${test}`);
+      await context.guest.run(`wait_for 60 ${test}`);
       const ms = Date.now() - started;
       context.note(`${what}: ${ms} ms`);
       context.check(ms <= SEEN, `${what}: the kernel sees it after ${ms} ms`);
@@ -150,9 +150,9 @@ const manyNamespaces: Scenario = {
       700,
     );
     target.addMemory(1001, MiB);
-    await context.guest.run(`wait_for 60 find_disk ${target.nqn} 1001`, 90);
+    await context.guest.run(`wait_for 300 find_disk ${target.nqn} 1001`, 330);
     await target.remove(1001);
-    await context.guest.run(`wait_for 60 no_disk ${target.nqn} 1001; disconnect ${target.nqn}`, 200);
+    await context.guest.run(`wait_for 300 no_disk ${target.nqn} 1001; disconnect ${target.nqn}`, 400);
   },
 };
 

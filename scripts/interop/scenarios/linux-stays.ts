@@ -16,7 +16,7 @@ const daemon: Scenario = {
       100,
     );
     const busy = (): boolean => wire.traffic.reads > 100;
-    await Promise.race([context.until('fio reads', 30, busy), job]);
+    await Promise.race([context.until('fio reads', 60, busy), job]);
     await running.stop();
     await running.again();
     context.note(await job);

@@ -67,7 +67,7 @@ const identify: Scenario = {
       `feature 7: ${await controller.getFeature(7)}, feature 15: ${await controller.getFeature(15)}`,
     );
     await host.close();
-    await context.until('every connection is closed', 5, () => linux.wire.connected === 0);
+    await context.until('every connection is closed', 60, () => linux.wire.connected === 0);
   },
 };
 
@@ -171,15 +171,15 @@ const events: Scenario = {
     const linux = await context.linux();
     const { subsystem, disk } = await connect(context, linux);
     await linux.add(2, { backing: 'file', size: 16 });
-    await context.until('a second disk', 10, () => subsystem.heads.length === 2);
+    await context.until('a second disk', 60, () => subsystem.heads.length === 2);
     await roundTrip(subsystem.head(2), 0, 64);
     const namespaces = `$nvmet/subsystems/${linux.nqn}/namespaces`;
     await context.guest.run(
       `truncate -s 24M $(cat ${namespaces}/2/device_path); echo 1 >${namespaces}/2/revalidate_size`,
     );
-    await context.until('24 MiB', 10, () => subsystem.head(2).size === 24 * 2 ** 20);
+    await context.until('24 MiB', 60, () => subsystem.head(2).size === 24 * 2 ** 20);
     await context.guest.run(`echo 0 >${namespaces}/2/enable`);
-    await context.until('one disk', 10, () => subsystem.heads.length === 1);
+    await context.until('one disk', 60, () => subsystem.heads.length === 1);
     await roundTrip(disk, 0, 64);
     context.check(linux.wire.traffic.asyncEvents >= 3, 'fewer events than changes');
   },
@@ -208,9 +208,9 @@ const restart: Scenario = {
       () => undefined,
       (error: unknown) => error,
     );
-    await context.until('some writes', 20, () => done > 20);
+    await context.until('some writes', 60, () => done > 20);
     await linux.down();
-    await context.until('the connections are gone', 20, () => linux.wire.connected === 0);
+    await context.until('the connections are gone', 60, () => linux.wire.connected === 0);
     await linux.up();
     const again = await host.connect(linux.address);
     sameBytes(await again.head(1).read(0, 256), kept, 'what was written before');

@@ -32,7 +32,7 @@ const multipath: Scenario = {
     const subsystem = await host.connect({ ...linux.addresses, ...QUICK, ...digests });
     const disk = subsystem.head(1);
     const paths = (): number => disk.paths.length;
-    await context.until('two paths', 30, () => paths() === 2);
+    await context.until('two paths', 60, () => paths() === 2);
     subsystem.set({ iopolicy: 'round-robin' });
     const load = new Load(disk);
     const moves = async (what: string, wire: Wire): Promise<void> => {
@@ -68,7 +68,7 @@ const multipath: Scenario = {
     await both('group 2 is optimized on both');
 
     await linux.down(0);
-    await context.until('the first port has no connection', 30, () => first.connected === 0);
+    await context.until('the first port has no connection', 60, () => first.connected === 0);
     await only('the first port is gone', second, first);
     await linux.up(0);
     await both('the first port is back');
@@ -107,12 +107,12 @@ const namespaces: Scenario = {
 
     const place = `$nvmet/subsystems/${linux.nqn}/namespaces/1`;
     await context.guest.run(`truncate -s 48M $(cat ${place}/device_path); echo 1 >${place}/revalidate_size`);
-    await context.until('48 MiB', 10, () => disk.size === 48 * 2 ** 20);
+    await context.until('48 MiB', 60, () => disk.size === 48 * 2 ** 20);
     await load.moves(context, 'I/O after it grew');
 
     for (let round = 0; round < 2; round++) {
       await linux.set('namespaces/1/enable', 0);
-      await context.until('no path', 30, () => disk.paths.length === 0);
+      await context.until('no path', 60, () => disk.paths.length === 0);
       await linux.set('namespaces/1/enable', 1);
       await load.moves(context, 'I/O after it returned');
       context.equal(subsystem.heads.length, 1, 'disks');
@@ -120,7 +120,7 @@ const namespaces: Scenario = {
 
     await replace(linux, UUIDS[1]);
     const theOther = (): NvmeDisk | undefined => subsystem.heads.find(({ uuid }) => uuid === UUIDS[1]);
-    await context.until('a disk with the other UUID', 30, () => theOther()?.paths.length === 2);
+    await context.until('a disk with the other UUID', 60, () => theOther()?.paths.length === 2);
     const other = theOther()!;
     context.check(other.id !== disk.id, 'the same disk with another UUID');
     context.equal(disk.paths.length, 0, 'paths of the disk that waits');
@@ -132,7 +132,7 @@ const namespaces: Scenario = {
     await replace(linux, UUIDS[0]);
     await load.moves(context, 'I/O after the first UUID is back');
     other.delayedRemovalSecs = 0;
-    await context.until('one disk', 10, () => subsystem.heads.length === 1);
+    await context.until('one disk', 60, () => subsystem.heads.length === 1);
     context.equal(subsystem.head(1).id, disk.id, 'the disk that is left');
     await load.stop();
     context.note(`${load.done} commands, ${load.allowed.length} while it was disabled`);
@@ -243,14 +243,14 @@ const follow: Scenario = {
       if (!subsystem.discovery) await roundTrip(new NvmeSubsystem(subsystem).head(1), 8, 64);
     await context.guest.run(`serve ${linux.nqn} ${second}`);
     const ways = (): number => registry.subsystem(linux.nqn)?.heads[0]?.paths.length ?? 0;
-    await context.until('a second path', 30, () => ways() === 2);
+    await context.until('a second path', 60, () => ways() === 2);
     await context.guest.run(`unserve ${other} ${second}`);
     await has('one less', linux.nqn);
     await context.guest.run(`unserve ${linux.nqn} ${second}; unrefer ${GUEST_PORTS[0]} other`);
-    await context.until('one path', 30, () => ways() === 1);
+    await context.until('one path', 60, () => ways() === 1);
     await roundTrip(new NvmeSubsystem(registry.subsystem(linux.nqn)!).head(1), 8, 64);
     await stop();
-    await context.until('every connection is closed', 10, () =>
+    await context.until('every connection is closed', 60, () =>
       linux.wires.every(({ connected: open }) => open === 0),
     );
   },

@@ -33,7 +33,7 @@ const reboot: Scenario = {
     await context.reboot();
     context.check(lost !== undefined, 'our target had no controller');
     const gone = (): boolean => ![...ours.subsystem.controllers.values()].includes(lost!);
-    await context.until('our target has noticed', 30, gone);
+    await context.until('our target has noticed', 60, gone);
     await linux.setUp();
     context.equal(ours.subsystem.controllers.size, 1, 'controllers of our target');
     await load.moves(context, 'I/O after the reboot', 120);
