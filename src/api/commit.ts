@@ -79,11 +79,7 @@ export class Commit {
         await this.#add(change);
         break;
       case 'enable namespace':
-        target.enableNamespace(
-          this.#namespace(change.nqn, change.nsid),
-          this.#file(change),
-          change.entry.readOnly,
-        );
+        this.#enable(this.#namespace(change.nqn, change.nsid), change);
         break;
       case 'disable namespace':
         this.#disable(this.#namespace(change.nqn, change.nsid));
@@ -154,6 +150,12 @@ export class Commit {
     for (const { namespaces } of this.#target.subsystems.values())
       for (const namespace of namespaces.values()) if (namespace.uuid === uuid) return true;
     return false;
+  }
+
+  #enable(namespace: Namespace, change: Extract<Change, { entry: NamespaceEntry }>): void {
+    // Memory is where it was; of a file that was opened anew it is the name that counts.
+    const file = isFile(change.entry) ? undefined : namespace.file.reopened();
+    this.#target.enableNamespace(namespace, file ?? this.#file(change), change.entry.readOnly);
   }
 
   #disable(namespace: Namespace): void {

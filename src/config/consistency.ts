@@ -12,7 +12,6 @@ export function consistencyProblem(document: TargetDocument): ConfigError | unde
       const at = `subsystems[${i}]`;
       return (
         twice(namespaces, `${at}.namespaces`, 'nsid', ({ nsid }) => nsid) ??
-        first(namespaces, (entry, j) => namespaceProblem(entry, `${at}.namespaces[${j}]`)) ??
         (cntlids && cntlids[0] > cntlids[1]
           ? new ConfigError(`${at}.cntlids: ${cntlids[0]} is above ${cntlids[1]}`, { path: `${at}.cntlids` })
           : undefined)
@@ -23,15 +22,6 @@ export function consistencyProblem(document: TargetDocument): ConfigError | unde
     first(ports, (port, i) => portProblem(document, port, `ports[${i}]`))
   );
 }
-
-/** A file that is closed keeps what is in it. */
-const namespaceProblem = (entry: NamespaceEntry, path: string): ConfigError | undefined =>
-  entry.enabled || isFile(entry)
-    ? undefined
-    : new ConfigError(`${path}: namespace ${entry.nsid} is in memory: disabled, it would lose its data`, {
-        code: 'ENOTSUP',
-        path,
-      });
 
 /** One file is one namespace, and a UUID names one in the whole world, as does an NGUID that was made of it. */
 function distinctNamespaces({ subsystems }: TargetDocument): ConfigError | undefined {

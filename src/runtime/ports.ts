@@ -166,7 +166,7 @@ export interface FileSystem {
    * process, or this one, has it; EISDIR; ENOENT; ENOTSUP: neither a file nor a block device.
    */
   open(path: string, options: OpenOptions, done: (error: IoError | undefined, file?: FileIo) => void): void;
-  /** A file that lives in memory and goes with its last close; sparse. */
+  /** A file that lives in memory, as long as somebody has it; sparse. */
   memory(size: number): FileIo;
   /**
    * What waits for the disks, in the whole system, and from where on the system begins to write it out by itself; bytes.
@@ -234,6 +234,8 @@ export interface FileIo {
   refresh(done: IoDone): void;
   /** Waits for nothing: call it when nothing is under way. */
   close(done: IoDone): void;
+  /** Of a file without a name, in memory: the same content once more, when it is closed. Others are opened by their path. */
+  reopened?(): FileIo;
 }
 
 /** Small named documents, each replaced as a whole: after `write` answers, the new text survives a power cut. */

@@ -105,6 +105,11 @@ export class Volume {
     return this.#file.path;
   }
 
+  /** What was in it, in memory, for another volume when this one is closed; undefined: its file is found by its path. */
+  reopened(): FileIo | undefined {
+    return this.#file.reopened?.();
+  }
+
   /** Bytes in whole blocks. */
   get size(): number {
     return this.#size;

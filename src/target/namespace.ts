@@ -40,6 +40,9 @@ export interface NamespaceSettings extends NamespaceIdentity {
   readonly facts?: NamespaceFacts | undefined;
 }
 
+/** As much of a volume as is known when it is closed. */
+export type NamespaceFile = Pick<Volume, 'id' | 'path' | 'readOnly' | 'reopened'>;
+
 /** The host that a private namespace was first attached to. */
 export interface Owner {
   readonly hostnqn: string;
@@ -82,7 +85,7 @@ export class Namespace {
   /** Absent while it is disabled. */
   volume: Volume | undefined;
   #blocks: number;
-  #file: { readonly id: string; readonly path: string; readonly readOnly: boolean };
+  #file: NamespaceFile;
   /** What volumes before the present one counted. */
   readonly #past = new VolumeCounters();
   /** The volume that is being closed, and who waits for that. */
@@ -112,8 +115,8 @@ export class Namespace {
     this.#watch(volume);
   }
 
-  /** The file that it has, or had last: to be shown. */
-  get file(): { readonly id: string; readonly path: string; readonly readOnly: boolean } {
+  /** The file that it has, or had last: to be shown; one in memory, to be had again. */
+  get file(): NamespaceFile {
     return this.#file;
   }
 

@@ -12,12 +12,15 @@ import {
   addNamespace,
   addPort,
   addSubsystem,
+  enableNamespace,
   listenAt,
   namespaceOf,
   removeNamespace,
   removePort,
 } from '../../src/config/edit.ts';
 import { describeTarget } from '../../src/target/describe.ts';
+import type { Namespace } from '../../src/target/namespace.ts';
+import { Operation } from '../../src/storage/operation.ts';
 import { must } from '../../src/runtime/assert.ts';
 import { MemoryStore } from '../../src/runtime/memory/store.ts';
 
@@ -176,6 +179,48 @@ t.test('what is known of a namespace goes with it, and stays while it only moves
     'facts that cannot be understood keep it from being exported',
   );
 });
+
+t.test(
+  'LIFE.6 a namespace in memory is disabled and enabled, and keeps its data while the process lives',
+  async (t) => {
+    const parts = await start(t);
+    const { control, target } = parts;
+    const set = (enabled: boolean) =>
+      control.change((document) => ({ document: enableNamespace(A, 1, enabled)(document) }));
+    const namespace = (): Namespace => must(target.subsystems.get(A)?.namespaces.get(1), 'namespace 1');
+    const run = (kind: 'read' | 'write', bytes?: Uint8Array): Promise<Operation> =>
+      new Promise((resolve) => {
+        const op = new Operation({ operationDone: resolve });
+        op.kind = kind;
+        op.length = 512;
+        if (bytes) op.parts.push(bytes);
+        must(namespace().volume, 'it is enabled').submit(op);
+      });
+    const first = async (): Promise<number | undefined> => {
+      const op = await run('read');
+      const byte = op.parts[0]?.[0];
+      must(namespace().volume, 'it is enabled').giveBack(op);
+      return byte;
+    };
+    await control.change((document) => withExports(parts, document, A, [{ memory: MiB, nsid: 1 }]));
+    await run('write', new Uint8Array(512).fill(7));
+    const { uuid } = namespace();
+    for (let i = 0; i < 3; i++) {
+      await set(false);
+      t.match(describeTarget(target).subsystems[0], { namespaces: [{ state: 'disabled', size: MiB }] });
+      await set(true);
+      t.match(describeTarget(target).subsystems[0], { namespaces: [{ state: 'enabled', uuid }] });
+      t.equal(await first(), 7);
+    }
+    const entry = namespaceOf(control.wanted, A, 1);
+    await control.change((document) => ({ document: removeNamespace(A, 1)(document) }));
+    await control.change((document) => ({
+      document: addNamespace(A, { ...entry, enabled: false })(document),
+    }));
+    await set(true);
+    t.equal(await first(), 0, 'another one begins empty, also when it begins disabled');
+  },
+);
 
 t.test('a port takes another address under the same id', async (t) => {
   const { control, target } = await start(t);

@@ -230,11 +230,6 @@ t.test('a change with an error changes nothing, and says what is wrong and where
     ['add-port', { address: '192.0.2.1:4420' }, { code: 'EADDRNOTAVAIL', message: /no interface/ }],
     ['remove-namespace', { nsid: 9 }, { code: 'ENOENT', message: /no namespace 9/ }],
     [
-      'disable-namespace',
-      { nsid: 1 },
-      { code: 'ENOTSUP', message: /is in memory: disabled, it would lose its data/ },
-    ],
-    [
       'set-ana',
       { port: 1, state: 'good' },
       { code: 'EINVAL', message: /^state cannot be "good"; /, path: 'state' },

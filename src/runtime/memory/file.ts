@@ -101,6 +101,12 @@ export class MemoryFile implements FileIo {
     this.#clock.defer(() => done(undefined));
   }
 
+  reopened(): MemoryFile {
+    assert(!this.#open, 'a file is opened again when it is closed');
+    const { id, path, readOnly } = this;
+    return new MemoryFile(this.#clock, this.bytes, { id, path, readOnly, closed: this.#closed });
+  }
+
   #change(change: () => void, done: IoDone): void {
     const error = this.#try(change);
     this.#clock.defer(() => done(error));
