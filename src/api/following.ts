@@ -1,7 +1,8 @@
 /** The public promise of discovery-driven connections: `host.follow`. */
 import { availableParallelism } from 'node:os';
 import type { ControllerOptions } from '../initiator/controller-options.ts';
-import { type Destination, Follower, type FollowOptions as FollowerOptions } from '../initiator/follow.ts';
+import type { Destination } from '../initiator/destination.ts';
+import { Follower, type FollowOptions as FollowerOptions } from '../initiator/follow.ts';
 import type { HostIdentity } from '../initiator/identity.ts';
 import type { Registry } from '../initiator/registry.ts';
 import {

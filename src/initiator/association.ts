@@ -14,7 +14,7 @@ import type { Failure } from './failure.ts';
 import { KeepAlive } from './keep-alive.ts';
 import { sourceAddress } from './interfaces.ts';
 import type { Limits } from './limits.ts';
-import type { RemotePort } from './ports.ts';
+import type { RemotePort } from './port.ts';
 import type { Request } from './request.ts';
 import { Scan } from './scan.ts';
 import { Setup } from './setup.ts';

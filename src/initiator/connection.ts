@@ -1,8 +1,8 @@
 /**
  * One TCP connection: the transport's own rules (ICResp, TermReq, faults, the end), under the queue that it carries.
  */
-import { C2HTermReq, H2CTermReq, ICReq, ICResp, PduType } from '../pdu/pdus.ts';
-import { Fes, ProtocolFault, fesName, invalidField } from '../pdu/fault.ts';
+import { C2HTermReq, H2CTermReq, PduType } from '../pdu/pdus.ts';
+import { Fes, ProtocolFault, fesName } from '../pdu/fault.ts';
 import { Receiver, type PduHandler } from '../pdu/receiver.ts';
 import { Sender } from '../pdu/sender.ts';
 import { commandName } from '../nvme/opcode.ts';
@@ -11,6 +11,7 @@ import { FabricsSqe } from '../nvme/fabrics.ts';
 import { machine, type Machine } from '../runtime/machine.ts';
 import type { ConnectOptions, Env, Level, Net, Transport, TransportEvents } from '../runtime/ports.ts';
 import { failure, type Failure } from './failure.ts';
+import { type Digests, readIcResp, sendIcReq } from './handshake.ts';
 import type { Limits } from './limits.ts';
 import { Queue } from './queue.ts';
 import type { Slot } from './slot.ts';
@@ -53,15 +54,13 @@ const STATES = {
 type State = keyof typeof STATES;
 
 /** What a connection needs to know, and whom it tells. */
-export interface ConnectionOwner {
+export interface ConnectionOwner extends Digests {
   readonly env: Env;
   readonly limits: Limits;
   readonly name: string;
   /** The sockets that it takes. */
   readonly net: Net;
   readonly to: ConnectOptions;
-  readonly headerDigest: boolean;
-  readonly dataDigest: boolean;
   /** ICResp was good: commands may go. */
   connectionReady(connection: Connection): void;
   /** It takes no more commands. Those in flight end when it is dead on our side, not before (QUIESCE.14). */
@@ -156,7 +155,7 @@ export class Connection implements PduHandler, TransportEvents {
       transport.reset();
       return;
     }
-    const { limits, headerDigest, dataDigest } = this.owner;
+    const { limits } = this.owner;
     this.#transport = transport;
     this.#sender = new Sender(this.env.clock, transport, (bytes, previous) =>
       this.env.crypto.crc32c(bytes, previous),
@@ -171,14 +170,7 @@ export class Connection implements PduHandler, TransportEvents {
     });
     transport.start(this);
     if (!this.state.is('initializing')) return;
-    // HPDA 0: data may start at any dword. MAXR2T 1: an R2T is answered at once, a second would win nothing.
-    const sender = this.#sender;
-    const at = sender.begin(PduType.ICReq, 0, 0);
-    ICReq.dgst.hdgst.set(sender.view, at, headerDigest ? 1 : 0);
-    ICReq.dgst.ddgst.set(sender.view, at, dataDigest ? 1 : 0);
-    ICReq.maxr2t.set(sender.view, at, 1);
-    sender.end();
-    sender.flush();
+    sendIcReq(this.#sender, this.owner);
   }
 
   // ---- transport events
@@ -250,26 +242,13 @@ export class Connection implements PduHandler, TransportEvents {
     else if (slot !== undefined) this.queue.dataComplete(slot, header, digestOk);
   }
 
-  /** TCP Transport 1.1, section 3.6.2.3. What Linux checks, but CPDA: we can align our data. */
   #initialize(header: DataView): void {
     if (!this.state.is('initializing')) return;
-    const pfv = ICResp.pfv.get(header, 0);
-    if (pfv !== 0) throw new ProtocolFault(Fes.UnsupportedParameter, ICResp.pfv.offset, `PFV ${pfv}`);
-    const cpda = ICResp.pda.get(header, 0);
-    if (cpda > 31) throw invalidField(ICResp.pda.offset, `CPDA ${cpda} is more than 31`);
     const { headerDigest, dataDigest } = this.owner;
-    const asked = (headerDigest ? 1 : 0) + (dataDigest ? 2 : 0);
-    const dgst = ICResp.dgst.word(header, 0) & 3;
-    if (dgst !== asked) throw invalidField(ICResp.dgst.offset, `DGST ${dgst}, but ${asked} was asked for`);
-    const maxH2cData = ICResp.maxh2cdata.get(header, 0);
-    if (maxH2cData < 4096 || maxH2cData % 4 !== 0)
-      throw invalidField(
-        ICResp.maxh2cdata.offset,
-        `MAXH2CDATA ${maxH2cData} is below 4096 or not a multiple of 4`,
-      );
+    const { alignment, maxH2cData } = readIcResp(header, this.owner);
     this.#receiver.headerDigest = this.sender.headerDigest = headerDigest;
     this.#receiver.dataDigest = this.sender.dataDigest = dataDigest;
-    this.sender.alignment = (cpda + 1) * 4;
+    this.sender.alignment = alignment;
     this.queue.maxH2cData = maxH2cData;
     this.wasReady = true;
     this.state.to('ready', 'ICResp');

@@ -15,7 +15,7 @@ import { CONTROLLER_STATES, type ControllerState, type DeleteWhy } from './contr
 import { failure, type Failure } from './failure.ts';
 import type { Limits } from './limits.ts';
 import { Loss, type LossOwner } from './loss.ts';
-import type { RemotePort } from './ports.ts';
+import type { RemotePort } from './port.ts';
 import type { Queue } from './queue.ts';
 import { DEFAULT_RECOVERY, contradictions, type Recovery } from './recovery.ts';
 import type { Registry } from './registry.ts';
@@ -297,7 +297,7 @@ export class Controller implements LossOwner {
 
   /** Its last connection is dead on our side. */
   associationOver(association: Association): void {
-    association.remote.leave(this);
+    this.registry.ports.associationOver(association.remote, this);
     if (this.state.is('connecting') && this.loss?.waits !== true) this.#next();
     else this.#settle();
   }

@@ -7,8 +7,7 @@ import type { Timer } from '../runtime/ports.ts';
 import type { Association } from './association.ts';
 import type { Controller } from './controller.ts';
 import type { ControllerState } from './controller-state.ts';
-import { ANY_LOCAL } from './interfaces.ts';
-import type { PortState } from './ports.ts';
+import type { PortState } from './port.ts';
 import { maxReconnects } from './recovery.ts';
 import type { Registry } from './registry.ts';
 
@@ -230,7 +229,7 @@ export interface PortDescription {
 export function describePorts(registry: Registry): PortDescription[] {
   return registry.ports.remotes.map((remote) => ({
     id: remote.id,
-    local: remote.local.name === ANY_LOCAL ? 'any' : remote.local.name,
+    local: remote.local.label,
     traddr: remote.address.host,
     trsvcid: String(remote.address.port),
     state: remote.state,

@@ -1,8 +1,7 @@
 /**
- * Transport ports (PORT.1 to PORT.11): a local port is an address of this host and the sockets that come with it, a
- * remote port is where a controller listens, seen through a local port. They come and go apart from the controllers
- * that use them: a controller whose port goes is suspended until a port of the same name comes back, or its time is up.
- * A local port that is named by an address or an interface goes and comes with that, too.
+ * All transport ports of a host (PORT.1 to PORT.11). They come and go apart from the controllers that use them: a
+ * controller whose port goes is suspended until a port of the same name comes back, or its time is up. A local port that
+ * is named by an address or an interface goes and comes with that, too.
  *
  * A port that is connected through before anybody registered it is made on the way, and goes with its last controller.
  * One that was unregistered is away until it is registered again: a new object then, a generation later.
@@ -11,104 +10,13 @@ import { assert } from '../runtime/assert.ts';
 import type { Address, Net } from '../runtime/ports.ts';
 import type { Controller } from './controller.ts';
 import { ANY_LOCAL, isHere, localName } from './interfaces.ts';
+import { LocalPort, RemotePort, remoteKey } from './port.ts';
 import type { Registry } from './registry.ts';
-
-/** `unregistering` lasts until the count of what is active is 0. */
-export type PortState = 'online' | 'unregistering' | 'gone';
 
 /** Where a port is; without an address: a local port as a whole. */
 export interface PortPlace {
   readonly local: string;
   readonly address?: Address | undefined;
-}
-
-const remoteKey = (local: string, { host, port }: Address): string => `${local} ${host} ${port}`;
-
-/** What both kinds have: a state, and somebody who waits for the end. */
-class Leaving {
-  readonly #done: (() => void)[] = [];
-  state: PortState = 'online';
-
-  wait(done: () => void): void {
-    this.#done.push(done);
-  }
-
-  gone(): void {
-    this.state = 'gone';
-    for (const done of this.#done.splice(0)) done();
-  }
-}
-
-export class RemotePort {
-  readonly local: LocalPort;
-  readonly address: Address;
-  /** Never used again (NUM.11). */
-  readonly id: number;
-  /** Somebody registered it; else it goes with its last controller. */
-  registered: boolean;
-  /** Controllers that connect through it, live or not. */
-  readonly controllers = new Set<Controller>();
-  /** Associations, being created or alive: at most one for each controller (PORT.1). */
-  readonly active = new Set<Controller>();
-  readonly leaving = new Leaving();
-
-  constructor(local: LocalPort, address: Address, id: number, registered: boolean) {
-    this.local = local;
-    this.address = address;
-    this.id = id;
-    this.registered = registered;
-  }
-
-  get activeControllers(): number {
-    return this.active.size;
-  }
-  get state(): PortState {
-    return this.leaving.state;
-  }
-  get name(): string {
-    const { host, port } = this.address;
-    return `${this.local.name === ANY_LOCAL ? 'any' : this.local.name} to ${host} port ${port}`;
-  }
-
-  /** An association begins. */
-  enter(controller: Controller): void {
-    assert(this.state === 'online', `${this.name}: nobody connects through a port that is ${this.state}`);
-    assert(!this.active.has(controller), `${this.name}: ${controller.name} counts once`);
-    this.active.add(controller);
-    if (this.active.size === 1) this.local.activeRemotePorts++;
-  }
-
-  /** It is over: nothing is asked of the transport for it any more (PORT.3). */
-  leave(controller: Controller): void {
-    assert(this.active.delete(controller), `${this.name}: ${controller.name} is active`);
-    if (this.active.size === 0) this.local.activeRemotePorts--;
-    this.local.ports.settle(this);
-  }
-}
-
-export class LocalPort {
-  readonly ports: Ports;
-  /** The address to come from; empty: whatever the system chooses. */
-  readonly name: string;
-  readonly id: number;
-  readonly net: Net;
-  registered: boolean;
-  /** Remote ports that are online, by their key. */
-  readonly remotes = new Map<string, RemotePort>();
-  activeRemotePorts = 0;
-  readonly leaving = new Leaving();
-
-  constructor(ports: Ports, name: string, id: number, net: Net, registered: boolean) {
-    this.ports = ports;
-    this.name = name;
-    this.id = id;
-    this.net = net;
-    this.registered = registered;
-  }
-
-  get state(): PortState {
-    return this.leaving.state;
-  }
 }
 
 export class Ports {
@@ -158,7 +66,7 @@ export class Ports {
 
   /** The controller is dead; ports that were made for it go with the last one. */
   forget(controller: Controller): void {
-    for (const remote of this.#all) if (remote.controllers.delete(controller)) this.settle(remote);
+    for (const remote of this.#all) if (remote.controllers.delete(controller)) this.#settle(remote);
     if (this.#registry.controllers.size > 0) return;
     this.#unwatch?.();
     this.#unwatch = undefined;
@@ -275,7 +183,7 @@ export class Ports {
     local.leaving.state = 'unregistering';
     this.locals.delete(local.name);
     this.#leavingLocals.add(local);
-    this.#registry.journal.record('port removed', portName(local.name), local.id, why);
+    this.#registry.journal.record('port removed', local.label, local.id, why);
     for (const remote of [...local.remotes.values()]) this.#leave(remote, why, () => undefined);
     this.#settleLocal(local);
   }
@@ -291,7 +199,7 @@ export class Ports {
     remote.local.remotes.delete(remoteKey(remote.local.name, remote.address));
     this.#registry.journal.record('port removed', remote.name, remote.id, why);
     for (const controller of [...remote.controllers]) controller.portGone(remote, why);
-    this.settle(remote);
+    this.#settle(remote);
   }
 
   #back(goes: (controller: Controller) => boolean): void {
@@ -300,8 +208,14 @@ export class Ports {
 
   // ---- counting
 
+  /** The controller's association through this port is over. */
+  associationOver(remote: RemotePort, controller: Controller): void {
+    remote.leave(controller);
+    this.#settle(remote);
+  }
+
   /** A port on its way out is gone when nothing is active; one that was made on the way, when nobody uses it. */
-  settle(remote: RemotePort): void {
+  #settle(remote: RemotePort): void {
     if (remote.state === 'online') {
       if (remote.registered || remote.controllers.size > 0 || remote.active.size > 0) return;
       remote.local.remotes.delete(remoteKey(remote.local.name, remote.address));
@@ -321,9 +235,9 @@ export class Ports {
   }
 
   #local(name: string, net: Net, registered: boolean): LocalPort {
-    const local = new LocalPort(this, name, this.#registry.nextId(), net, registered);
+    const local = new LocalPort(name, this.#registry.nextId(), net, registered);
     this.locals.set(name, local);
-    if (registered) this.#registry.journal.record('port added', portName(name), local.id, 'registered');
+    if (registered) this.#registry.journal.record('port added', local.label, local.id, 'registered');
     return local;
   }
 
@@ -345,9 +259,7 @@ export class Ports {
     for (const local of [...this.locals.values(), ...this.#leavingLocals])
       assert(
         local.activeRemotePorts === (active.get(local) ?? 0),
-        `${portName(local.name)}: ${local.activeRemotePorts} active remote ports are counted`,
+        `${local.label}: ${local.activeRemotePorts} active remote ports are counted`,
       );
   }
 }
-
-const portName = (name: string): string => (name === ANY_LOCAL ? 'any' : name);

@@ -1,7 +1,8 @@
 import t, { type Test } from 'tap';
 import { Event, eventDword } from '../../src/nvme/event.ts';
 import { DISCOVERY_NQN } from '../../src/nvme/nqn.ts';
-import { Follower, destinations, type Destination, type FollowOptions } from '../../src/initiator/follow.ts';
+import { destinations, type Destination } from '../../src/initiator/destination.ts';
+import { Follower, type FollowOptions } from '../../src/initiator/follow.ts';
 import { DiscoveryEntry, Subtype } from '../../src/nvme/discovery.ts';
 import type { ControllerOptions } from '../../src/initiator/controller-options.ts';
 import { Registry } from '../../src/initiator/registry.ts';

@@ -3,12 +3,23 @@ import { why } from '../../src/initiator/why.ts';
 import { GHOST1_MARK } from '../../src/nvme/identify-controller.ts';
 import { IoOpcode } from '../../src/nvme/opcode.ts';
 import { Status } from '../../src/nvme/status.ts';
-import { BLOCK } from '../doubles/fake-controller.ts';
+import { BLOCK, type FakeController } from '../doubles/fake-controller.ts';
 import { Multipath, type MultipathOptions } from '../doubles/multipath.ts';
 
 const block = (value: number, count = 1): Uint8Array => new Uint8Array(count * BLOCK).fill(value);
 const KATO = 5000;
 const CQT = 1000;
+/** Says that it closes a connection only when nothing of it executes any more. */
+const keepsGhost1 = (fake: FakeController): void => {
+  const vs = new Uint8Array(1024);
+  vs.set(GHOST1_MARK);
+  fake.identify = { vs };
+};
+/** The target closes every connection of the first path, and takes none any more. */
+const leave = ({ a }: Multipath): void => {
+  for (const each of a.fake.connections) each.transport.end();
+  a.fake.onInitialize = ({ transport }) => transport.reset();
+};
 /** Two paths; the first holds what it is sent. */
 const lostPath = (more: MultipathOptions = {}): Multipath => {
   const m = new Multipath({
@@ -73,17 +84,10 @@ t.test('GHOST.2 safe: three times KATO with TBKAS', (t) => {
 });
 
 t.test('GHOST.2 safe: at once when a target that keeps GHOST.1 has closed', (t) => {
-  const m = lostPath({
-    prepare: (fake) => {
-      const vs = new Uint8Array(1024);
-      vs.set(GHOST1_MARK);
-      fake.identify = { vs };
-    },
-  });
+  const m = lostPath({ prepare: keepsGhost1 });
   const write = m.world.write(m.head, 0, block(1));
   m.world.settle();
-  for (const each of m.a.fake.connections) each.transport.end();
-  m.a.fake.onInitialize = ({ transport }) => transport.reset();
+  leave(m);
   m.world.advance(10);
   t.equal(write.status, 0);
   t.strictSame(m.stop(), []);
@@ -115,19 +119,12 @@ t.test('GHOST.2 what fails over leaves in the turn in which the old connections 
 });
 
 t.test('GHOST.2 safe: a write that is free goes in the next turn, without a timer', (t) => {
-  const m = lostPath({
-    prepare: (fake) => {
-      const vs = new Uint8Array(1024);
-      vs.set(GHOST1_MARK);
-      fake.identify = { vs };
-    },
-  });
+  const m = lostPath({ prepare: keepsGhost1 });
   const write = m.world.write(m.head, 0, block(1));
   m.world.settle();
   const { association } = m.a.controller;
   const { sender } = m.b.controller.ioConnections[0]!;
-  for (const each of m.a.fake.connections) each.transport.end();
-  m.a.fake.onInitialize = ({ transport }) => transport.reset();
+  leave(m);
   t.equal(sentWhenOver(m), 0);
   t.ok(association!.dead);
   const before = sender.total;

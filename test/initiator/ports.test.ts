@@ -3,7 +3,7 @@ import { describePorts, describeTimers } from '../../src/initiator/describe.ts';
 import type { Controller } from '../../src/initiator/controller.ts';
 import type { ControllerOptions } from '../../src/initiator/controller-options.ts';
 import { isHere, sourceAddress } from '../../src/initiator/interfaces.ts';
-import type { RemotePort } from '../../src/initiator/ports.ts';
+import type { RemotePort } from '../../src/initiator/port.ts';
 import type { Net } from '../../src/runtime/ports.ts';
 import { HostWorld } from '../doubles/host-world.ts';
 

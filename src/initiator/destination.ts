@@ -1,0 +1,44 @@
+/** Where the records of a discovery log lead. */
+import { viewOf } from '../layout/struct.ts';
+import { DiscoveryEntry, Sectype, Subtype, Trtype, addressText } from '../nvme/discovery.ts';
+import { nqnProblem } from '../nvme/nqn.ts';
+import type { Address } from '../runtime/ports.ts';
+import type { DiscoveryLog } from './discovery.ts';
+
+export interface Destination {
+  readonly kind: 'service' | 'subsystem';
+  readonly address: Address;
+  readonly subnqn: string;
+}
+
+/** The same for the same place. */
+export const placeOf = ({ address, subnqn }: Pick<Destination, 'address' | 'subnqn'>): string =>
+  `${address.host} ${address.port} ${subnqn}`;
+
+/** The destinations of a log that can be gone to, each once; the rest is counted. */
+export function destinations(log: DiscoveryLog): { found: Destination[]; unusable: number } {
+  const found = new Map<string, Destination>();
+  let unusable = 0;
+  for (const record of log.records) {
+    const entry = DiscoveryEntry.decode(viewOf(record));
+    const host = addressText(entry.traddr);
+    const port = addressText(entry.trsvcid);
+    const subnqn = addressText(entry.subnqn);
+    const kind =
+      entry.subtype === Subtype.Nvm
+        ? 'subsystem'
+        : entry.subtype === Subtype.Referral
+          ? 'service'
+          : undefined;
+    const tcp = entry.trtype === Trtype.Tcp && entry.sectype === Sectype.None;
+    const good = /^\d{1,5}$/.test(port) && Number(port) > 0 && Number(port) < 65536 && host !== '';
+    if (kind === undefined) continue;
+    if (!tcp || !good || nqnProblem(subnqn) !== undefined) {
+      unusable++;
+      continue;
+    }
+    const destination: Destination = { kind, address: { host, port: Number(port) }, subnqn };
+    found.set(`${kind} ${placeOf(destination)}`, destination);
+  }
+  return { found: [...found.values()], unusable };
+}
