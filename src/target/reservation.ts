@@ -178,7 +178,9 @@ function unregister(
   hostid: string,
   { crkey, ignoreKey, ptpl }: Action<'unregister'>,
 ): Outcome {
-  if (!ignoreKey && !keyFits(state, hostid, crkey)) return refused(state, CONFLICT);
+  // IEKEY is about the key; who has none has nothing to give up, nor a say in what is kept (PTPL).
+  const fits = ignoreKey ? state.registrants.has(hostid) : keyFits(state, hostid, crkey);
+  if (!fits) return refused(state, CONFLICT);
   const next = counted({ ...without(state, [hostid]), ptpl: ptpl ?? state.ptpl });
   // Registrants lose what the reservation gave them, where it gave them something.
   const released = state.rtype !== ReservationType.None && next.rtype === ReservationType.None;

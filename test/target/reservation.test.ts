@@ -115,7 +115,9 @@ t.test('Unregister: CRKEY is the registered key, unless IEKEY', (t) => {
   t.equal(by(state, B, unregister(1n)).status, CONFLICT);
   t.equal(by(state, A, unregister(1n)).state.registrants.size, 0);
   t.equal(by(state, A, unregister(2n, true)).state.registrants.size, 0);
-  t.equal(by(state, B, unregister(2n, true)).status, 0, 'IEKEY: no key is no error');
+  const stranger = by(state, B, { name: 'unregister', crkey: 2n, ignoreKey: true, ptpl: true });
+  t.equal(stranger.status, CONFLICT, 'IEKEY or not: a host that is not registered');
+  t.equal(stranger.state, state, 'changes nothing, PTPL neither');
   t.end();
 });
 
@@ -390,6 +392,7 @@ class Model {
     const ignored = 'ignoreKey' in action && action.ignoreKey;
     if (action.name !== 'register' && action.name !== 'persist' && !ours && !ignored) return false;
     if ('nrkey' in action && action.nrkey === 0n) return false;
+    if (action.name === 'unregister' && mine === undefined) return false;
     if ((action.name === 'acquire' || action.name === 'preempt') && (action.rtype < 1 || action.rtype > 6))
       return false;
     if (action.name === 'persist') return true;
