@@ -66,5 +66,12 @@ export const DiscoveryEntry = struct('DiscoveryEntry', 1024, {
   tsas: [769, bytes(255, 'Transport Specific Address Subtype (TSAS)')],
 });
 
+/** What follows an entry in a log of extended entries; then its extended attributes. */
+export const DiscoveryExtension = struct('DiscoveryExtension', 8, {
+  tel: [0, u32('Total Entry Length (TEL), bytes')],
+  numexat: [4, u16('Number of Extended Attributes (NUMEXAT)')],
+  rsvd6: [6, reserved(2)],
+});
+
 /** What TRADDR or TRSVCID says: up to the first NUL (some targets pad with them), without the spaces around it. */
 export const addressText = (value: string): string => value.replace(/\0.*$/s, '').trim();

@@ -6,6 +6,7 @@
 import {
   Adrfam,
   DiscoveryEntry,
+  DiscoveryExtension,
   DiscoveryHeader,
   DiscoveryLsp,
   SecureChannel,
@@ -152,6 +153,9 @@ function recordsFor(controller: Controller, reached: string, portLocal: boolean)
   return records;
 }
 
+/** An extended entry; there are no extended attributes to tell. */
+const EXTENDED_ENTRY = DiscoveryEntry.size + DiscoveryExtension.size;
+
 /** `length` bytes of the log from `offset`, fewer at its end; undefined: it ends before. */
 export function discoveryLog(
   controller: Controller,
@@ -160,7 +164,9 @@ export function discoveryLog(
   length: number,
 ): Uint8Array | undefined {
   const { genctr } = controller.subsystem.target;
-  const portLocal = (GetLogPage.cdw10.lsp.get(command.view, 0) & DiscoveryLsp.portLocal) !== 0;
+  const lsp = GetLogPage.cdw10.lsp.get(command.view, 0);
+  const portLocal = (lsp & DiscoveryLsp.portLocal) !== 0;
+  const extended = (lsp & DiscoveryLsp.extended) !== 0;
   let view = controller.discoveryView;
   if (view?.genctr !== genctr || view.portLocal !== portLocal) {
     const reached = plainAddress(command.queue.connection.transport.local.host);
@@ -168,24 +174,26 @@ export function discoveryLog(
     controller.discoveryView = view;
   }
   const { records } = view;
-  const size = DiscoveryHeader.size + records.length * DiscoveryEntry.size;
+  const header = DiscoveryHeader.size;
+  const each = extended ? EXTENDED_ENTRY : DiscoveryEntry.size;
+  const size = header + records.length * each;
   if (offset > size) return undefined;
   const end = Math.min(offset + length, size);
-  // Header and records have the same size: the log is cut at its multiples.
-  const from = Math.floor(offset / DiscoveryEntry.size);
-  const to = Math.ceil(end / DiscoveryEntry.size);
-  const made = new Uint8Array(Math.max(to - from, 0) * DiscoveryEntry.size);
+  // Records from..to of the log are made, behind room for its header.
+  const from = Math.max(0, Math.floor((offset - header) / each));
+  const to = Math.max(from, Math.ceil((end - header) / each));
+  const made = new Uint8Array(header + (to - from) * each);
   const into = viewOf(made);
-  for (let i = from; i < to; i++) {
-    const at = (i - from) * DiscoveryEntry.size;
-    const record = records[i - 1];
-    if (record !== undefined) encode(record, into, at);
-    else {
-      const dlpf = { extended: 0, portLocal: portLocal ? 1 : 0, allSubsystems: 0 };
-      DiscoveryHeader.encode({ genctr, numrec: records.length, recfmt: 0, dlpf, tdlpl: size }, into, at);
-    }
+  if (offset < header) {
+    const dlpf = { extended: extended ? 1 : 0, portLocal: portLocal ? 1 : 0, allSubsystems: 0 };
+    DiscoveryHeader.encode({ genctr, numrec: records.length, recfmt: 0, dlpf, tdlpl: size }, into, 0);
   }
-  const skip = offset - from * DiscoveryEntry.size;
+  for (const [i, record] of records.slice(from, to).entries()) {
+    const at = header + i * each;
+    encode(record, into, at);
+    if (extended) DiscoveryExtension.encode({ tel: each, numexat: 0 }, into, at + DiscoveryEntry.size);
+  }
+  const skip = offset - from * each;
   return made.subarray(skip, skip + end - offset);
 }
 

@@ -41,8 +41,13 @@ export interface CommandTables {
 
 /** Bit 0 of LSP in the ANA log: groups only. */
 const RGO = 1;
-/** A supported page (LSUPP); of the discovery log: port local entries alone can be had, never those of other hosts. */
+/** A supported page. */
 const LSUPP = 1;
+/**
+ * Of the discovery log: extended entries, and port local ones alone, can be had. Those of other hosts cannot (ALLSUBES); a
+ * host that asks for them gets its own, which DLPF says.
+ */
+const EXTDLPES = 1;
 const PLEOS = 2;
 const KELVIN = 273;
 const MINUTE = 60_000;
@@ -102,7 +107,7 @@ export function logPages(tables: () => CommandTables): ReadonlyMap<number, LogPa
       },
     ],
     [LogId.FeatureEffects, { on: 'io', build: featureEffects }],
-    [LogId.Discovery, { on: 'discovery', parameter: PLEOS, piece: discoveryLog }],
+    [LogId.Discovery, { on: 'discovery', parameter: EXTDLPES | PLEOS, piece: discoveryLog }],
   ]);
   return pages;
 }

@@ -6,6 +6,7 @@ import { inTransport } from '../doubles/wire-host.ts';
 import { viewOf } from '../../src/layout/struct.ts';
 import {
   DiscoveryEntry,
+  DiscoveryExtension,
   DiscoveryHeader,
   DiscoveryLsp,
   Sectype,
@@ -150,6 +151,47 @@ t.test('DISCOVERY the log shows what the host may use, on the ports that offer i
     'port local entries only',
   );
   t.equal(entries(six)[0]?.eflags.dupretinfo, 0, 'a wildcard tells each host something else');
+  t.end();
+});
+
+t.test('DISCOVERY extended entries are as advertised; what is not is not done, and DLPF says so', (t) => {
+  const world = new TargetWorld();
+  world.target.addSubsystem({ nqn: 'nqn.x:two', serial: 'x', model: 'y' });
+  const host = discover(world);
+  const supported = viewOf(host.log(LogId.SupportedPages, 1024)).getUint32(4 * LogId.Discovery, true);
+  t.equal(supported >>> 16, DiscoveryLsp.extended | DiscoveryLsp.portLocal, 'EXTDLPES and PLEOS');
+  const plain = host.log(LogId.Discovery, 4096, { rae: 1 });
+  const lsp = DiscoveryLsp.extended;
+  const size = 1024 + 3 * 1032;
+  const whole = host.log(LogId.Discovery, size, { rae: 1, lsp });
+  const view = viewOf(whole);
+  t.match(DiscoveryHeader.decode(view, 0), {
+    numrec: 3n,
+    recfmt: 0,
+    dlpf: { extended: 1, portLocal: 0, allSubsystems: 0 },
+    tdlpl: size,
+  });
+  for (let i = 0; i < 3; i++) {
+    const at = 1024 + i * 1032;
+    t.same(whole.subarray(at, at + 1024), plain.subarray(1024 + i * 1024, 2048 + i * 1024));
+    t.match(DiscoveryExtension.decode(view, at + 1024), { tel: 1032, numexat: 0 });
+  }
+  for (const [offset, length] of [
+    [0, 20],
+    [1000, 1100],
+    [1024, 1032],
+    [2052, 8],
+    [2056, 2064],
+    [size - 4, 4],
+  ] as const)
+    t.same(
+      host.log(LogId.Discovery, length, { rae: 1, lsp, offset }),
+      whole.subarray(offset, offset + length),
+      `${length} bytes from ${offset}`,
+    );
+  t.same(host.log(LogId.Discovery, 8, { rae: 1, lsp, offset: size }), new Uint8Array(8));
+  const all = host.log(LogId.Discovery, 4096, { rae: 1, lsp: DiscoveryLsp.allSubsystems });
+  t.same(all, plain, 'never what other hosts see');
   t.end();
 });
 
