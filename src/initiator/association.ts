@@ -292,6 +292,8 @@ export class Association implements ConnectionOwner {
         if (this.dead || this.hopeless) this.#tell();
         else this.#watch();
       },
+      // Whose I/O waits for it has a head, which waits for a path or has one: that holds the program, this does not.
+      false,
     );
   }
 

@@ -29,8 +29,11 @@ export interface Clock {
   now(): number;
   /** Milliseconds since 1970-01-01 UTC; may jump. */
   wall(): number;
-  /** Every wait has a name that a user can be shown. `ms` up to 2^31 - 1. */
-  timer(name: string, ms: number, fire: () => void): Timer;
+  /**
+   * Every wait has a name that a user can be shown. `ms` up to 2^31 - 1. `holds`: the program does not end before;
+   * default true.
+   */
+  timer(name: string, ms: number, fire: () => void, holds?: boolean): Timer;
   /** Runs `fn` once after what is happening now, in the same event-loop turn where possible: "flush what this turn made". */
   defer(fn: () => void): void;
 }

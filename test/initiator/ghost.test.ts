@@ -396,6 +396,20 @@ t.test(
   },
 );
 
+t.test('GHOST.3 a program that has disconnected everything may end, whatever may still be written', (t) => {
+  const m = lostPath({ sides: 1 });
+  const write = m.world.write(m.head, 0, block(1));
+  m.world.settle();
+  m.down(m.a);
+  m.a.controller.disconnect('disconnected', () => undefined);
+  m.world.advance(1000);
+  t.match(write, { status: Status.AbortedByHost, io: { unknown: true } });
+  t.match(m.world.env.clock.timers, [{ name: /dead on the target/, holds: false }]);
+  t.equal(m.world.registry.departed.size, 1, 'while it goes on, the next head still waits');
+  t.strictSame(m.stop(), []);
+  t.end();
+});
+
 t.test(
   'GHOST.3 what a head leaves is forgotten when its associations are dead, and when the host stops',
   (t) => {

@@ -316,6 +316,19 @@ t.test('deferred functions share a turn; timers fire, or not', async (t) => {
   t.strictSame(order, ['a', 'b', 'c']);
 });
 
+t.test('a timer keeps the program from its end, unless it is said not to', (t) => {
+  const running = (): number => process.getActiveResourcesInfo().filter((what) => what === 'Timeout').length;
+  const before = running();
+  const waits = env.clock.timer('waits', 60_000, () => undefined);
+  t.equal(running(), before + 1);
+  const other = env.clock.timer('does not', 60_000, () => undefined, false);
+  t.equal(running(), before + 1);
+  waits.cancel();
+  other.cancel();
+  t.equal(running(), before);
+  t.end();
+});
+
 /** Records what happens on a transport; `until` waits for an event. */
 class Watch implements TransportEvents {
   readonly transport: Transport;

@@ -8,13 +8,15 @@ class ManualTimer implements Timer {
   /** Timers that are due together fire in the order they were set. */
   readonly sequence: number;
   readonly fire: () => void;
+  readonly holds: boolean;
   cancelled = false;
 
-  constructor(name: string, due: number, sequence: number, fire: () => void) {
+  constructor(name: string, due: number, sequence: number, fire: () => void, holds: boolean) {
     this.name = name;
     this.due = due;
     this.sequence = sequence;
     this.fire = fire;
+    this.holds = holds;
   }
 
   cancel(): void {
@@ -43,9 +45,9 @@ export class ManualClock implements Clock {
     this.#wallAtStart += ms;
   }
 
-  timer(name: string, ms: number, fire: () => void): Timer {
+  timer(name: string, ms: number, fire: () => void, holds = true): Timer {
     assert(ms >= 0 && ms < 2 ** 31, `timer ${name}: ${ms} ms is out of range`);
-    const timer = new ManualTimer(name, this.#now + ms, ++this.#sequence, fire);
+    const timer = new ManualTimer(name, this.#now + ms, ++this.#sequence, fire, holds);
     this.#timers.push(timer);
     return timer;
   }
@@ -55,7 +57,7 @@ export class ManualClock implements Clock {
   }
 
   /** Timers that run, the next one first: nothing leaks when this is empty. */
-  get timers(): readonly Timer[] {
+  get timers(): readonly (Timer & { readonly holds: boolean })[] {
     return this.#running();
   }
 

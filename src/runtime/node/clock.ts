@@ -5,10 +5,11 @@ class NodeTimer implements Timer {
   readonly due: number;
   readonly #handle: NodeJS.Timeout;
 
-  constructor(name: string, due: number, ms: number, fire: () => void) {
+  constructor(name: string, due: number, ms: number, fire: () => void, holds: boolean) {
     this.name = name;
     this.due = due;
     this.#handle = setTimeout(fire, ms);
+    if (!holds) this.#handle.unref();
   }
 
   cancel(): void {
@@ -28,8 +29,8 @@ export class NodeClock implements Clock {
     return Date.now();
   }
 
-  timer(name: string, ms: number, fire: () => void): Timer {
-    return new NodeTimer(name, this.now() + ms, ms, fire);
+  timer(name: string, ms: number, fire: () => void, holds = true): Timer {
+    return new NodeTimer(name, this.now() + ms, ms, fire, holds);
   }
 
   /** One setImmediate serves everything that an event-loop turn defers; what that defers runs a turn later. */
