@@ -1,6 +1,7 @@
 /**
  * Reads the discovery log (NVMe Base 2.1, section 5.1.12.3.1) as nvme-cli 2.13 does: the head, the records in
- * chunks, the head again; when GENCTR has moved, everything once more.
+ * chunks, the head again; when GENCTR has moved, everything once more. Records that are refused may have gone since the
+ * head was read: then GENCTR has moved, too.
  */
 import { viewOf } from '../layout/struct.ts';
 import { DiscoveryEntry, DiscoveryHeader } from '../nvme/discovery.ts';
@@ -63,19 +64,26 @@ export class DiscoveryReader {
       return;
     }
     const { size } = DiscoveryEntry;
-    this.#read(DiscoveryHeader.size + this.#records.length * size, left * size, (bytes) => {
+    const take = (bytes: Uint8Array): void => {
       for (let at = 0; at < bytes.length; at += size) this.#records.push(bytes.subarray(at, at + size));
       this.#chunk();
-    });
+    };
+    const at = DiscoveryHeader.size + this.#records.length * size;
+    this.#read(at, left * size, take, (refusal) => this.#unlessMoved(() => this.#done(refusal)));
   }
 
   #check(): void {
-    if (this.#count === 0) this.#done(undefined, { genctr: this.#genctr, records: [] });
-    else
-      this.#head((genctr) => {
-        if (genctr !== this.#genctr) this.start();
-        else this.#done(undefined, { genctr, records: this.#records });
-      });
+    const log: DiscoveryLog = { genctr: this.#genctr, records: this.#records };
+    if (this.#count === 0) this.#done(undefined, log);
+    else this.#unlessMoved(() => this.#done(undefined, log));
+  }
+
+  /** Looks at GENCTR again: the log is as it was, or is read anew. */
+  #unlessMoved(then: () => void): void {
+    this.#head((genctr) => {
+      if (genctr !== this.#genctr) this.start();
+      else then();
+    });
   }
 
   #head(then: (genctr: number, numrec: number, recfmt: number) => void): void {
@@ -86,7 +94,12 @@ export class DiscoveryReader {
     });
   }
 
-  #read(offset: number, length: number, then: (bytes: Uint8Array) => void): void {
+  #read(
+    offset: number,
+    length: number,
+    then: (bytes: Uint8Array) => void,
+    failed: (why: Failure) => void = this.#done,
+  ): void {
     const controller = this.#controller;
     let bytes: Uint8Array = new Uint8Array(0);
     controller.admin(
@@ -97,7 +110,7 @@ export class DiscoveryReader {
       },
       ({ status }) => {
         if (status === 0) then(bytes);
-        else this.#done(controller.reason ?? refused('Get Log Page, discovery log', status));
+        else failed(controller.reason ?? refused('Get Log Page, discovery log', status));
       },
     );
   }

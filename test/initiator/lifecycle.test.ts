@@ -1,6 +1,7 @@
 import t from 'tap';
 import { Event, eventDword } from '../../src/nvme/event.ts';
-import { Status } from '../../src/nvme/status.ts';
+import { DNR, Status } from '../../src/nvme/status.ts';
+import { GetLogPage } from '../../src/nvme/sqe.ts';
 import { Numbers } from '../../src/initiator/numbers.ts';
 import { DiscoveryReader, type DiscoveryLog } from '../../src/initiator/discovery.ts';
 import type { Failure } from '../../src/initiator/failure.ts';
@@ -517,6 +518,35 @@ t.test('a discovery log that changes is read again, up to ten times', (t) => {
   const never = discovery(2, () => moving++);
   t.equal(never.reason?.code, 'EAGAIN');
   t.equal(count(never.world, 'q0 Get Log Page 112'), 30);
+  t.end();
+});
+
+t.test('a discovery log that became shorter refuses records: it is read again if GENCTR has moved', (t) => {
+  const refusing = (
+    moves: boolean,
+  ): { log?: DiscoveryLog | undefined; reason?: Failure | undefined; reads: number } => {
+    let genctr = 1;
+    const { world } = discovery(2, () => genctr);
+    const [controller] = world.registry.controllers;
+    let reads = 0;
+    world.fake.script = ({ name, view, on, cid }) => {
+      const beyond = name === 'Get Log Page 112' && GetLogPage.lpo.get(view, 0) >= 1024;
+      if (!beyond || ++reads > 1) return false;
+      if (moves) genctr = 2;
+      on.respond(cid, Status.InvalidField | DNR);
+      return true;
+    };
+    const told: { log?: DiscoveryLog | undefined; reason?: Failure | undefined } = {};
+    new DiscoveryReader(controller!, (reason, log) => Object.assign(told, { reason, log })).start();
+    world.settle();
+    return { ...told, reads };
+  };
+  const moved = refusing(true);
+  t.equal(moved.log?.records.length, 2);
+  t.equal(moved.log?.genctr, 2);
+  const refused = refusing(false);
+  t.equal(refused.reason?.status, Status.InvalidField | DNR);
+  t.equal(refused.reads, 1, 'a log that is as it was is not asked again');
   t.end();
 });
 
