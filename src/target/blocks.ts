@@ -87,14 +87,10 @@ export const read: Handler = {
 };
 
 /**
- * What is read with FUA is on stable storage: it is put there before the command is answered, with `status`. Nothing
- * waits in a namespace that cannot be written.
+ * What is read with FUA is on stable storage: it is put there before the command is answered, with `status`. It may wait
+ * for that in a namespace that cannot be written as well: one that is just being protected, or whose flush has failed.
  */
 function syncThen(command: Command, status: number): void {
-  if (command.namespace!.writeProtected) {
-    command.complete(status);
-    return;
-  }
   const flush = flushThen(({ error }) => {
     command.complete(error === undefined ? status : command.namespace!.statusOf(error, 'flush'));
   });

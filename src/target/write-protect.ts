@@ -28,14 +28,14 @@ export function changeRefusal(from: number, to: number): number {
 /** Brings the namespace into state `to`; `done` gets the status. */
 export function protect(namespace: Namespace, to: number, done: (status: number) => void): void {
   const from = namespace.protection;
+  // Somebody is changing it, and may fail: the host asks again, also for the same state.
+  if (namespace.protecting) {
+    done(Status.CommandInterrupted);
+    return;
+  }
   const refused = changeRefusal(from, to);
   if (refused !== 0 || from === to) {
     done(refused);
-    return;
-  }
-  // Another controller is changing it: the host asks again.
-  if (namespace.protecting) {
-    done(Status.CommandInterrupted);
     return;
   }
   namespace.protecting = true;

@@ -4,11 +4,14 @@ import type { Head } from '../../src/initiator/head.ts';
 import { Io } from '../../src/initiator/io.ts';
 import { copyCommand } from './copy.ts';
 import type { HostMachine } from './host-machine.ts';
+import { interrupt } from './interrupt.ts';
 import type { Op, OpKind } from './oracle.ts';
 import type { Plan } from './plan.ts';
+import { controllerOf, drawProtection, lookAtProtection, setProtection } from './protect.ts';
 import type { SimRandom } from './random.ts';
 import { drawAction, reserve } from './reserve.ts';
 import { swap, swapQueue } from './swap.ts';
+import { verifyCommand } from './verify.ts';
 import type { NamespaceState } from './target-machine.ts';
 import type { Wire } from './wire.ts';
 import type { World } from './world.ts';
@@ -18,6 +21,11 @@ const PATIENCE = 20;
 
 /** Actions on the reservations of one namespace at once. */
 const ACTIONS = 4;
+/** Changes of its write protection at once. */
+const PROTECTIONS = 3;
+
+/** What every target takes in one command, bytes. */
+export const SINGLE = 8192;
 
 /** What a client puts into buffers that it got back. */
 export const SCRIBBLE = 0xa5;
@@ -36,6 +44,10 @@ export class Client {
   readonly host: HostMachine;
   readonly #plan: Plan;
   readonly #random: SimRandom;
+  /** What came later has dice of its own: older seeds keep their meaning. */
+  readonly #verifyDice: SimRandom;
+  readonly #interruptDice: SimRandom;
+  readonly #protectDice: SimRandom;
   /** I/Os that are not begun yet, and loops that still run. */
   #left: number;
   running = 0;
@@ -47,6 +59,9 @@ export class Client {
     this.host = host;
     this.#plan = plan;
     this.#random = world.random.fork(name);
+    this.#verifyDice = world.random.fork(`${name} verify`);
+    this.#interruptDice = world.random.fork(`${name} interrupt`);
+    this.#protectDice = world.random.fork(`${name} protect`);
     this.#left = ios;
   }
 
@@ -82,6 +97,12 @@ export class Client {
     if (this.#random.oneIn(this.#plan.swapOneIn) && this.#swap(namespace, head)) return;
     if (this.#random.oneIn(this.#plan.reserveOneIn) && this.#reserve(namespace, head)) return;
     const size = Math.min(head.blocks, namespace.oracle.blocks);
+    if (this.#verifyDice.oneIn(this.#plan.verifyOneIn)) {
+      this.#verify(namespace, head, size);
+      return;
+    }
+    if (this.#wantsProtection(namespace) && this.#protect(namespace, head)) return;
+    if (this.#interruptDice.oneIn(this.#plan.interruptOneIn) && this.#interrupt(namespace, head)) return;
     if (this.#random.oneIn(this.#plan.copyOneIn) && this.#copy(namespace, head, size)) return;
     const kind = this.#kind();
     const blocks = kind === 'flush' ? 0 : 1 + this.#random.below(Math.min(size, this.#plan.ioBlocks));
@@ -103,6 +124,39 @@ export class Client {
     if (from.some((block) => block >= slba && block < slba + blocks)) return false;
     this.#submit(namespace, head, { kind: 'copy', slba, blocks, fua, from });
     return true;
+  }
+
+  /** Of any length; now and then past the end. */
+  #verify(namespace: NamespaceState, head: Head, size: number): void {
+    const dice = this.#verifyDice;
+    const past = dice.oneIn(6);
+    const blocks = 1 + dice.below(Math.min(size, this.#plan.ioBlocks, SINGLE / namespace.plan.blockSize));
+    const slba = past ? namespace.oracle.blocks + 1 - blocks + dice.below(4) : dice.below(size - blocks + 1);
+    const fua = dice.oneIn(this.#plan.fuaOneIn);
+    this.#submit(namespace, head, { kind: 'verify', slba, blocks, fua });
+  }
+
+  /** What is protected is so for a few I/Os. */
+  #wantsProtection({ protection }: NamespaceState): boolean {
+    const { protectOneIn } = this.#plan;
+    return this.#protectDice.oneIn(protection.some === 0 ? protectOneIn : Math.min(protectOneIn, 4));
+  }
+
+  #protect(namespace: NamespaceState, head: Head): boolean {
+    const controller = controllerOf(head);
+    if (controller === undefined || namespace.protection.pending >= PROTECTIONS) return false;
+    const to = drawProtection(this.#protectDice, namespace.protection.some);
+    const asker = { world: this.world, client: this.name, host: this.host, namespace, controller };
+    const ended = (status: number): void => this.#later(status === 0 ? 0 : 20_000);
+    if (to === 'look') lookAtProtection(asker, ended);
+    else setProtection(asker, to, ended);
+    return true;
+  }
+
+  #interrupt(namespace: NamespaceState, head: Head): boolean {
+    return interrupt(this.world, this.name, this.host, namespace, head, this.#interruptDice, (status) =>
+      this.#later(status === 0 ? 0 : 20_000),
+    );
   }
 
   /** On one of a few blocks, so that they meet; false: no path takes it now. */
@@ -182,15 +236,17 @@ export function submitIo(
     world.outstanding.delete(outstanding);
     op.sent = io.sent;
     op.ways = wires.size;
+    op.commands = sent();
     world.trace.note(`${kind} ends #${id} ${namespace.oracle.name}`, client, io.status);
     ended(op, io);
     // The buffers are the client's again: whoever still sends from them, or reads into them, is found out.
     op.data.fill(SCRIBBLE);
     if (kind === 'read') world.returned.push(op);
   };
-  const raw = kind === 'copy' ? copyCommand(slba, from!, fua) : undefined;
+  const raw = rawOf(what);
   namespace.reservations.watch(op, host.hostid);
-  const io: Io = new Io({ ioDone: done }, kind === 'copy' ? 'command' : kind, {
+  namespace.protection.watch(op);
+  const io: Io = new Io({ ioDone: done }, kind === 'copy' || kind === 'verify' ? 'command' : kind, {
     command: raw?.command,
     slba,
     blocks,
@@ -204,7 +260,7 @@ export function submitIo(
   });
   const outstanding: Outstanding = { op, io, client, namespace };
   world.outstanding.add(outstanding);
-  const { wires, repeats } = watchWires(world, io);
+  const { wires, repeats, sent } = watchWires(world, io);
   head.submit(io);
   const { change } = op;
   if (change !== undefined) {
@@ -214,13 +270,26 @@ export function submitIo(
   return io;
 }
 
-/** The connections that the commands of an I/O go by, whenever they do, and whether some of it went more than once. */
-export function watchWires(world: World, io: Io): { wires: Set<Wire>; repeats: () => boolean } {
+const NO_DATA = new Uint8Array(0);
+
+/** What a head has no kind of its own for. */
+function rawOf({ kind, slba, blocks, fua, from }: Wanted): ReturnType<typeof copyCommand> | undefined {
+  if (kind === 'copy') return copyCommand(slba, from!, fua);
+  return kind === 'verify' ? { command: verifyCommand(slba, blocks, fua), data: NO_DATA } : undefined;
+}
+
+/** The connections that its commands go by, whenever they do, how many those are, and whether some went again. */
+export function watchWires(
+  world: World,
+  io: Io,
+): { wires: Set<Wire>; repeats: () => boolean; sent: () => number } {
   const wires = new Set<Wire>();
   let handed = 0;
+  let commands = 0;
   const push = io.running.push.bind(io.running);
   io.running.push = (...requests) => {
     for (const { queue, count } of requests) {
+      commands++;
       handed += count;
       const transport = queue?.connection.transport;
       const wire = transport && world.net.wireOf(transport.local, transport.remote);
@@ -228,7 +297,7 @@ export function watchWires(world: World, io: Io): { wires: Set<Wire>; repeats: (
     }
     return push(...requests);
   };
-  return { wires, repeats: () => handed > io.total };
+  return { wires, repeats: () => handed > io.total, sent: () => commands };
 }
 
 /** Nothing of it executes on the target any more. */

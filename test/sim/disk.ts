@@ -70,6 +70,8 @@ export class SimDisk {
   seen: Uint8Array;
   stable: Uint8Array;
   unsynced: Change[] = [];
+  /** By block: when it was read last, microseconds. */
+  readAt: Float64Array;
   readonly accesses = new Set<Access>();
   /** Calls that will fail, and calls that did. */
   readonly #armed = new Map<DiskFault, number>();
@@ -90,6 +92,7 @@ export class SimDisk {
     this.options = options;
     this.seen = new Uint8Array(options.size);
     this.stable = new Uint8Array(options.size);
+    this.readAt = new Float64Array(options.size / options.blockSize).fill(-1);
   }
 
   open(process: MachineClock): SimFile {
@@ -122,6 +125,12 @@ export class SimDisk {
   /** Fills `into` with what everybody sees. */
   read(offset: number, into: Uint8Array): number {
     into.set(this.seen.subarray(offset, offset + into.length));
+    const { blockSize } = this.options;
+    this.readAt.fill(
+      this.clock.micros,
+      Math.floor(offset / blockSize),
+      Math.ceil((offset + into.length) / blockSize),
+    );
     return into.length;
   }
 
@@ -214,5 +223,8 @@ export class SimDisk {
     this.stable = new Uint8Array(size);
     this.seen.set(seen);
     this.stable.set(stable);
+    const readAt = new Float64Array(size / this.options.blockSize).fill(-1);
+    readAt.set(this.readAt);
+    this.readAt = readAt;
   }
 }

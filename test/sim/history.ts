@@ -33,6 +33,8 @@ export interface Change {
   closes: number;
   /** If it happened, then before this moment, whenever it was acknowledged. */
   fenced?: number;
+  /** The same, by write protection. */
+  shutAt?: number;
   /** It is on stable storage. */
   durable: boolean;
   /** It may never happen: it was not sent. */
@@ -212,8 +214,8 @@ export class BlockHistory {
       if (over !== Infinity && readStart > over) return { first: over, last: readStart };
       return { first: change.end, last: change.start };
     }
-    const { fenced = Infinity } = change;
-    const read = readEnd === Infinity ? Infinity : Math.min(readEnd, change.closes, fenced);
+    const { fenced = Infinity, shutAt = Infinity } = change;
+    const read = readEnd === Infinity ? Infinity : Math.min(readEnd, change.closes, fenced, shutAt);
     return {
       first: Math.min(change.end === Infinity ? Infinity : overAt(change), read),
       last: Math.max(change.start, readStart),
@@ -260,8 +262,8 @@ export class BlockHistory {
 }
 
 /** When it cannot happen any more; Infinity: it still can. */
-const overAt = ({ end, closes, fenced = Infinity }: Change): number =>
-  Math.min(end === Infinity ? closes : end, fenced);
+const overAt = ({ end, closes, fenced = Infinity, shutAt = Infinity }: Change): number =>
+  Math.min(end === Infinity ? closes : end, fenced, shutAt);
 
 /** Whether it may have left the value: of a copy, as far as one knows. */
 const mayBe = ({ change, value, source }: Cluster, wanted: number, asked?: Set<BlockHistory>): boolean =>

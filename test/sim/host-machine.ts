@@ -53,6 +53,8 @@ export class HostMachine {
   readonly options: HostOptions;
   readonly #names = new WeakMap<object, string>();
   #stopping = false;
+  /** Commands that its clients aborted or cancelled. */
+  aborts = 0;
   stopped = false;
 
   constructor(world: World, name: string, options: HostOptions) {
@@ -222,6 +224,7 @@ export class HostMachine {
         ({ name, damaged }) => damaged > 0 && name.startsWith(`${this.name}→`),
       ),
       removed: target.removed > 0,
+      aborted: this.aborts > 0,
     };
   }
 

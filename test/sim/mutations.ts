@@ -3,7 +3,7 @@
  * finds nothing.
  */
 import type { Plan } from './plan.ts';
-import { GROWING, RESERVED, STALE_WRITES } from './scenarios.ts';
+import { GROWING, PROTECTED, RESERVED, STALE_WRITES } from './scenarios.ts';
 
 export interface Mutation {
   /** The historical defect. */
@@ -514,5 +514,131 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'what a write has is received over while it waits',
     edits: [{ file: TARGET_QUEUE, from: 'return this.#holders > 0;', to: 'return false;' }],
+  },
+  {
+    name: 'Verify is answered without reading',
+    edits: [
+      {
+        file: 'src/target/blocks.ts',
+        from: `    command.length = 0;
+    return status;
+  },
+  execute(command) {
+    command.op.kind = 'read';
+    submit(command);
+  },`,
+        to: `    command.length = 0;
+    return status;
+  },
+  execute(command) {
+    command.complete(0);
+  },`,
+      },
+    ],
+  },
+  {
+    name: 'Verify with FUA does not wait for a sync',
+    edits: [
+      {
+        file: 'src/target/blocks.ts',
+        from: `    volume!.giveBack(op);
+    if (fua) syncThen(command, 0);
+    else command.complete(0);`,
+        to: `    volume!.giveBack(op);
+    command.complete(0 * Number(fua));`,
+      },
+    ],
+  },
+  {
+    name: 'a write that was cancelled while its data was on its way is carried out',
+    edits: [
+      {
+        file: TARGET_QUEUE,
+        from: `    if (command.problem !== 0) this.complete(command, command.problem);
+    else if (command.received`,
+        to: `    if (command.problem === Status.TransientTransportError) this.complete(command, command.problem);
+    else if (command.received`,
+      },
+      {
+        file: 'src/target/blocks.ts',
+        from: 'const refused = command.problem || gate;',
+        to: 'const refused = gate;',
+      },
+    ],
+  },
+  {
+    name: 'an aborted write stays in line, and is carried out after its answer',
+    edits: [
+      {
+        file: 'src/target/stopping.ts',
+        from: `if (command.phase === 'granting') this.#queue.grants.remove(command);`,
+        to: `if (command.phase === 'granting') return true;`,
+      },
+    ],
+  },
+  {
+    name: 'Cancel counts what it could not stop',
+    edits: [
+      {
+        file: 'src/target/stopping.ts',
+        from: `      else if (command.problem !== 0) later++;`,
+        to: `      else later++;`,
+      },
+    ],
+  },
+  {
+    name: 'write protection is answered before what is under way has ended',
+    plan: PROTECTED,
+    edits: [
+      {
+        file: 'src/target/write-protect.ts',
+        from: '  settle(namespace, (error) => {',
+        to: '  ((_: unknown, then: (error: undefined | IoError) => void) => then(undefined))(settle, (error) => {',
+      },
+    ],
+  },
+  {
+    name: 'write protection is looked at when a command comes, but not when it starts',
+    plan: PROTECTED,
+    edits: [
+      {
+        file: 'src/target/blocks.ts',
+        from: '        : attachment!.writeRefusal;\n  // Of several',
+        to: '        : attachment!.flushRefusal;\n  // Of several',
+      },
+    ],
+  },
+  {
+    name: 'write protection does not survive a restart',
+    plan: PROTECTED,
+    edits: [
+      {
+        file: 'src/target/namespace.ts',
+        from: 'this.protection = protectionOf(this.facts.writeProtect);',
+        to: 'this.protection = protectionOf(this.facts.writeProtect) * 0;',
+      },
+    ],
+  },
+  {
+    name: 'write protection is answered before it is kept',
+    plan: PROTECTED,
+    edits: [
+      {
+        file: 'src/target/write-protect.ts',
+        from: '    else save(namespace, to, saved);',
+        to: '    else {\n      save(namespace, to, () => undefined);\n      end(to, 0);\n    }',
+      },
+    ],
+  },
+  {
+    name: 'a change of write protection that is not true yet is answered to a second host',
+    plan: PROTECTED,
+    edits: [
+      {
+        file: 'src/target/write-protect.ts',
+        from: '  if (namespace.protecting) {',
+        to: '  if (namespace.protecting && from !== to) {',
+      },
+    ],
   },
 ];

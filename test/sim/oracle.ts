@@ -8,7 +8,10 @@ import type { SimDisk } from './disk.ts';
 import { BlockHistory, type Change } from './history.ts';
 import { homeOf, readStamp, stamp, valueOf, writerOf } from './stamp.ts';
 
-export type OpKind = Exclude<IoKind, 'compare' | 'command'> | 'copy';
+export type OpKind = Exclude<IoKind, 'compare' | 'command'> | 'copy' | 'verify';
+
+/** Kinds that change nothing. */
+const LOOKS: ReadonlySet<OpKind> = new Set(['read', 'flush', 'verify']);
 
 /** One I/O as its client sees it. */
 export interface Op {
@@ -19,6 +22,8 @@ export interface Op {
   /** Copy: the blocks that it reads, one for each that it writes. */
   readonly from: readonly number[];
   readonly fua: boolean;
+  /** It reaches past the end, as that was when it began. */
+  readonly beyond: boolean;
   /** What is written, or room for what is read. */
   readonly data: Uint8Array;
   readonly start: number;
@@ -29,7 +34,17 @@ export interface Op {
   /** It went straight to a queue: there was no head that chooses another path. */
   direct: boolean;
   /** What reservations may have said while it was under way, and that its client knows how it ended. */
-  readonly gates: { allowed: boolean; refused: boolean; preempted: boolean; over: boolean };
+  readonly gates: {
+    allowed: boolean;
+    refused: boolean;
+    preempted: boolean;
+    /** What write protection may have said. */
+    writable: boolean;
+    protected: boolean;
+    over: boolean;
+  };
+  /** Commands that were made of it. */
+  commands: number;
 }
 
 /** What was done to the world so far, that may make an I/O fail. */
@@ -38,9 +53,13 @@ export interface Excuses {
   readonly path: boolean;
   readonly corruption: boolean;
   readonly removed: boolean;
+  /** This host has aborted or cancelled commands. */
+  readonly aborted: boolean;
 }
 
-type Excusable = Pick<Op, 'kind' | 'direct'> & { readonly gates: Pick<Op['gates'], 'refused' | 'preempted'> };
+type Excusable = Pick<Op, 'kind' | 'direct' | 'beyond'> & {
+  readonly gates: Pick<Op['gates'], 'refused' | 'preempted' | 'protected'>;
+};
 
 export type Report = (rule: string, text: string, about: readonly string[]) => void;
 
@@ -93,7 +112,7 @@ export class DiskOracle {
   ): Op {
     const data = new Uint8Array(kind === 'read' || kind === 'write' ? blocks * this.blockSize : 0);
     let change: Change | undefined;
-    if (kind !== 'read' && kind !== 'flush') {
+    if (!LOOKS.has(kind)) {
       change = {
         name: `${kind} #${id}`,
         start: now,
@@ -118,13 +137,22 @@ export class DiskOracle {
       blocks,
       from,
       fua,
+      beyond: slba + blocks > this.blocks,
       data,
       start: now,
       change,
       sent: false,
       ways: 0,
       direct: false,
-      gates: { allowed: false, refused: false, preempted: false, over: false },
+      gates: {
+        allowed: false,
+        refused: false,
+        preempted: false,
+        writable: false,
+        protected: false,
+        over: false,
+      },
+      commands: 1,
     };
   }
 
@@ -198,9 +226,16 @@ export class DiskOracle {
   end(op: Op, status: number, now: number, excuses: Excuses, abandoned: boolean): void {
     op.gates.over = true;
     if (status === 0) this.#checkAllowed(op);
+    if (status === 0 && op.change !== undefined && !op.gates.writable)
+      this.#report(
+        'PROTECT',
+        `${op.kind} #${op.id} on ${this.name} was carried out, but it was write protected all the time`,
+        this.#about(op),
+      );
     if (status !== 0) this.#failed(op, status, now, excuses, abandoned);
     else if (op.kind === 'read') this.#read(op, now);
     else if (op.kind === 'flush') this.#flushed(op);
+    else if (op.kind === 'verify') this.#verified(op);
     else this.#changed(op, now);
   }
 
@@ -239,6 +274,25 @@ export class DiskOracle {
           ]);
       }
     }
+  }
+
+  /** It has read all of it meanwhile; with FUA what it read is not waiting for a sync. */
+  #verified(op: Op): void {
+    const { disk, blockSize } = this;
+    const end = op.slba + op.blocks;
+    const wrong = (rule: string, text: string): void =>
+      this.#report(rule, `verify #${op.id} of ${this.name} ${text}`, this.#about(op));
+    if (op.beyond && end > this.blocks) wrong('VERIFY', `reaches past block ${this.blocks}, and succeeded`);
+    for (let block = op.slba; block < end; block++)
+      if ((disk.readAt[block] ?? Infinity) < op.start)
+        wrong('VERIFY', `succeeded, but block ${block} was not read`);
+    if (!op.fua) return;
+    this.#checkFailed(op);
+    const late = disk.unsynced.find(
+      ({ offset, length, at }) =>
+        at < op.start && offset < end * blockSize && op.slba * blockSize < offset + length,
+    );
+    if (late !== undefined) wrong('DISK.1', 'had FUA and was answered before what it read was synced');
   }
 
   #changed(op: Op, now: number): void {
@@ -290,8 +344,24 @@ export class DiskOracle {
         `flush #${op.id} was acknowledged, but bytes ${late.offset}+${late.length} were not synced`,
         this.#about(op),
       );
+    this.#harden(op.start);
+  }
+
+  /** What was complete before `start` is on stable storage now. */
+  settled(name: string, start: number): void {
+    const late = this.disk.unsynced.find(({ at }) => at < start);
+    if (late !== undefined)
+      this.#report(
+        'DISK.1',
+        `${name} of ${this.name} was answered, but bytes ${late.offset}+${late.length} were not synced`,
+        [this.name, this.disk.name],
+      );
+    this.#harden(start);
+  }
+
+  #harden(start: number): void {
     this.#volatile = this.#volatile.filter((change) => {
-      if (change.end < op.start) change.durable = true;
+      if (change.end < start) change.durable = true;
       return !change.durable;
     });
   }
@@ -316,14 +386,28 @@ export class DiskOracle {
     if (change === undefined) return;
     // With several connections an attempt before the last one may be on its way still.
     if (code === Status.HostPathError && !op.sent) change.never = true;
+    // The only command of it was refused before it was begun.
+    else if (
+      code === Status.NamespaceWriteProtected &&
+      op.commands === 1 &&
+      !this.disk.struck.has('sync EIO')
+    )
+      change.never = true;
+    // What storage has begun of a write is never taken from it.
+    else if (code === Status.AbortRequested && op.direct && op.kind === 'write') change.never = true;
     else if (code !== Status.HostPathError && code !== Status.AbortedByHost && op.ways <= 1)
       change.closes = now;
     if (change.never || change.closes !== Infinity) this.#open.delete(change);
   }
 
-  /** An action on reservations failed. */
-  checkExcused(name: string, status: number, excuses: Excuses, preempted: boolean): void {
-    const op = { kind: 'flush', direct: false, gates: { refused: false, preempted } } as const;
+  /** A command that is no I/O failed; `direct`: as in `Op`. */
+  checkExcused(name: string, status: number, excuses: Excuses, preempted = false, direct = false): void {
+    const op = {
+      kind: 'flush',
+      direct,
+      beyond: false,
+      gates: { refused: false, preempted, protected: false },
+    } as const;
     if (!this.#excused(op, status & ~DNR, excuses))
       this.#report(
         'STATUS',
@@ -351,13 +435,18 @@ export class DiskOracle {
         return excuses.corruption;
       case Status.InvalidNamespace:
         return excuses.removed;
+      case Status.AbortRequested:
+        return excuses.aborted;
+      case Status.LbaOutOfRange:
+        return op.beyond;
       case Status.ReservationConflict:
         return op.gates.refused;
       case Status.AbortedPreempt:
         return op.gates.preempted;
       case Status.UnrecoveredReadError:
         return (
-          (op.kind === 'read' || op.kind === 'copy') && (struck.has('read EIO') || struck.has('read short'))
+          (op.kind === 'read' || op.kind === 'copy' || op.kind === 'verify') &&
+          (struck.has('read EIO') || struck.has('read short'))
         );
       case Status.WriteFault:
         // A copy that cannot read cannot write.
@@ -366,7 +455,7 @@ export class DiskOracle {
       case Status.CapacityExceeded:
         return struck.has('write ENOSPC');
       case Status.NamespaceWriteProtected:
-        return struck.has('sync EIO');
+        return !LOOKS.has(op.kind) && (op.gates.protected || struck.has('sync EIO'));
       default:
         return false;
     }

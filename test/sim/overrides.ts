@@ -25,6 +25,9 @@ const NUMBERS = [
   'swapOneIn',
   'copyOneIn',
   'reserveOneIn',
+  'verifyOneIn',
+  'interruptOneIn',
+  'protectOneIn',
   'duration',
 ] as const;
 const YES_NO = ['headerDigest', 'dataDigest', 'disableSqFlow', 'crashAtEnd'] as const;
@@ -44,6 +47,9 @@ const ZERO: readonly Field[] = [
   'swapOneIn',
   'copyOneIn',
   'reserveOneIn',
+  'verifyOneIn',
+  'interruptOneIn',
+  'protectOneIn',
 ];
 const MOST = 1_000_000;
 

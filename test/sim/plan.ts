@@ -62,6 +62,9 @@ export interface Plan {
   readonly swapOneIn: number;
   readonly copyOneIn: number;
   readonly reserveOneIn: number;
+  readonly verifyOneIn: number;
+  readonly interruptOneIn: number;
+  readonly protectOneIn: number;
   /** How long the traffic goes on, ms. */
   readonly duration: number;
   readonly faults: readonly Fault[];
@@ -113,6 +116,9 @@ export function swarm(seed: number, overrides: Partial<Plan> = {}): Plan {
     heads: drawHeads(all.fork('heads')),
     keepTrying: all.fork('keep trying').oneIn(2),
     ...load,
+    verifyOneIn: all.fork('verify').pick([0, 0, 0, 5, 20]),
+    interruptOneIn: all.fork('interrupt').pick([0, 0, 0, 5, 20]),
+    protectOneIn: all.fork('protect').pick([0, 0, 0, 0, 15, 50]),
     duration,
     faults: quiet
       ? []

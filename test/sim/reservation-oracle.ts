@@ -114,7 +114,7 @@ export class ReservationOracle {
   // ---- I/O
 
   watch(op: Op, host: string): void {
-    const group = op.kind === 'read' ? 'read' : 'write';
+    const group = op.kind === 'read' || op.kind === 'verify' ? 'read' : 'write';
     this.#watched.add({ op, host, group });
     this.#look();
   }

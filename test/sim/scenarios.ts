@@ -85,6 +85,23 @@ export const RESERVED: Partial<Plan> = {
   crashAtEnd: true,
 };
 
+/** Two hosts that protect what they write, and take that back, on a target that comes and goes. */
+export const PROTECTED: Partial<Plan> = {
+  ...SMALL,
+  hosts: 2,
+  blocks: 16,
+  clients: 4,
+  depth: 4,
+  ios: 300,
+  protectOneIn: 8,
+  reserveOneIn: 0,
+  kato: 2000,
+  duration: 1000,
+  recovery: { reconnectDelay: 50, ctrlLossTmo: Infinity },
+  faults: [fault('crash', 300), fault('kill', 600), fault('disable namespace', 800)],
+  crashAtEnd: true,
+};
+
 /** A namespace that grows while its hosts are still looking at others, over a link that takes its time. */
 export const GROWING: Partial<Plan> = {
   ...SMALL,
@@ -100,6 +117,7 @@ export const GROWING: Partial<Plan> = {
 
 export const SCENARIOS: readonly Scenario[] = [
   scenario('LIFE.3 a namespace that changes while hosts look at others is looked at again', GROWING),
+  scenario('PROTECT write protection under I/O, and through a power loss', PROTECTED),
   scenario('RESERVATION six types, preempted, aborted, and kept through a power loss (PTPL)', RESERVED),
   scenario('RESERVATION LIFE.7 a reservation belongs to its host, not to the controllers that come and go', {
     ...RESERVED,

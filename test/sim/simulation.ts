@@ -2,10 +2,12 @@
  * One simulation, from its plan to its end: traffic under faults, healing, everything live again, every block read,
  * perhaps a power cut, everything stopped, nothing left.
  */
+import { WriteProtectionState } from '../../src/nvme/features.ts';
 import { statusName } from '../../src/nvme/status.ts';
 import { submitIo } from './client.ts';
 import { inject } from './faults.ts';
 import type { HostMachine } from './host-machine.ts';
+import { controllerOf, lookAtProtection, setProtection } from './protect.ts';
 import { reserve } from './reserve.ts';
 import type { Asked } from './reservation-oracle.ts';
 import type { Plan } from './plan.ts';
@@ -51,7 +53,7 @@ function traffic(world: World): boolean {
 /** After healing everything is live within a bound, and each side knows the same of the other. */
 function heal(world: World): boolean {
   world.heal();
-  return awaitLive(world) && release(world) && readAll(world);
+  return awaitLive(world) && protection(world) && release(world) && readAll(world);
 }
 
 function awaitLive(world: World): boolean {
@@ -130,7 +132,7 @@ function readNamespace(world: World, host: HostMachine, namespace: NamespaceStat
   const what = { kind: 'read', slba: 0, blocks: Math.min(oracle.blocks, 64), fua: false } as const;
   submitIo(world, host.name, host, namespace, head, what, (op, { status }) => {
     if (status === 0) {
-      const excuses = { path: false, corruption: false, removed: false };
+      const excuses = { path: false, corruption: false, removed: false, aborted: false };
       oracle.end(op, 0, world.clock.micros, excuses, false);
     } else
       world.violation(
@@ -190,16 +192,35 @@ function reserveForEver(world: World): boolean {
   ]);
 }
 
+/** Every host looks at the write protection of every namespace; one sets it before that, if it can be set. */
+function protection(world: World, to?: number): boolean {
+  if (world.plan.protectOneIn === 0) return true;
+  let left = 0;
+  const over = (): void => {
+    left--;
+  };
+  for (const host of world.hosts)
+    for (const namespace of world.namespaces) {
+      const { plan } = namespace;
+      const controller = controllerOf(host.head(plan.nqn, plan.nsid)!)!;
+      const asker = { world, client: host.name, host, namespace, controller };
+      left++;
+      if (to === undefined || host !== world.hosts[0]) lookAtProtection(asker, over);
+      else setProtection(asker, to, over);
+    }
+  return world.run('the last looks at write protection to end', world.bounds.io, () => left === 0);
+}
+
 /** The power is cut once more; what was durable is still there. */
 function crash(world: World): boolean {
   if (!world.plan.crashAtEnd) return true;
-  if (!reserveForEver(world)) return false;
+  if (!reserveForEver(world) || !protection(world, WriteProtectionState.Protected)) return false;
   for (const target of world.targets) {
     world.disturb(target.name);
     target.crash();
     target.start();
   }
-  return awaitLive(world) && release(world) && readAll(world);
+  return awaitLive(world) && protection(world) && release(world) && readAll(world);
 }
 
 function stop(world: World): boolean {

@@ -42,6 +42,7 @@ export function swap(world: World, client: string, queue: Queue, what: Swap): vo
   const start = world.clock.micros;
   const op = oracle.begin(id, only ? 'read' : 'write', slba, 1, false, start);
   namespace.reservations.watch(op, what.hostid);
+  namespace.protection.watch(op);
   const name = only ? 'compare' : 'swap';
   world.trace.note(`${name} begins #${id} ${oracle.name}`, client, slba, expected.value);
   const transport = queue.connection.transport;

@@ -14,6 +14,7 @@ import type { Volume } from '../../src/storage/volume.ts';
 import { MachineClock } from './clock.ts';
 import type { SimDisk } from './disk.ts';
 import type { DiskOracle } from './oracle.ts';
+import type { ProtectionOracle } from './protection-oracle.ts';
 import type { ReservationOracle } from './reservation-oracle.ts';
 import type { SimRandom } from './random.ts';
 import { brokenLifeRule } from './target-rules.ts';
@@ -36,6 +37,7 @@ export interface NamespaceState {
   readonly disk: SimDisk;
   readonly oracle: DiskOracle;
   readonly reservations: ReservationOracle;
+  readonly protection: ProtectionOracle;
   /** The operator wants it exported. */
   exported: boolean;
   /** Its volume, in the process that runs. */
@@ -239,6 +241,7 @@ export class TargetMachine {
       namespace.disk.processEnded();
       namespace.oracle.targetEnded(this.world.clock.micros);
       namespace.reservations.targetEnded();
+      namespace.protection.targetEnded();
     }
     this.process = undefined;
     this.target = undefined;
@@ -328,16 +331,18 @@ export class TargetMachine {
   /** What is kept of it goes too, but not at once. `close`: takes it away, and says when its file is closed. */
   #remove(namespace: NamespaceState, close: (made: Namespace, gone: () => void) => void): void {
     const { target } = this;
-    const { made, plan, reservations, uuid } = namespace;
+    const { made, plan, reservations, protection, uuid } = namespace;
     this.world.trace.note('removes a namespace', this.name, plan.nsid);
     this.removed++;
     namespace.exported = false;
     if (target === undefined || made === undefined) {
       this.#documents.delete(factsDocument(uuid));
       reservations.removed(true);
+      protection.removed(true);
       return;
     }
     reservations.removed(false);
+    protection.removed(false);
     let left = 2;
     const gone = (): void => {
       if (--left === 0 && namespace.made === made) namespace.volume = namespace.made = undefined;
@@ -345,6 +350,7 @@ export class TargetMachine {
     close(made, gone);
     target.facts.remove(uuid, () => {
       reservations.removed(true);
+      protection.removed(true);
       gone();
     });
   }

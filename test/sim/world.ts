@@ -17,6 +17,7 @@ import { SimNet } from './net.ts';
 import { DiskOracle, type Op } from './oracle.ts';
 import type { Plan } from './plan.ts';
 import { SimRandom } from './random.ts';
+import { ProtectionOracle } from './protection-oracle.ts';
 import { ReservationOracle } from './reservation-oracle.ts';
 import { TargetMachine, type NamespaceState } from './target-machine.ts';
 import { SimTrace } from './trace.ts';
@@ -104,6 +105,7 @@ export class World {
         disk,
         oracle,
         reservations: new ReservationOracle(name, (...what) => this.violation(...what)),
+        protection: new ProtectionOracle(name, (...what) => this.violation(...what)),
         exported: true,
         volume: undefined,
         made: undefined,
@@ -238,8 +240,9 @@ export class World {
     this.#nextCheck = this.clock.events + CHECK_ALL;
     this.checkAll();
     const now = this.clock.micros;
-    for (const { oracle, reservations } of this.namespaces) {
+    for (const { oracle, reservations, protection } of this.namespaces) {
       oracle.closeUnknown(now);
+      protection.closeUnknown();
       reservations.closeUnknown();
     }
     for (const each of this.outstanding)

@@ -79,6 +79,29 @@ t.test('Compare, Verify and Read with FUA look at what is on stable storage', (t
   t.end();
 });
 
+t.test('DISK.2 after a failed flush nothing that is read with FUA is called durable', (t) => {
+  for (const opc of [Compare, Verify, Read]) {
+    const file = new FaultyFile(2 ** 20);
+    const world = new TargetWorld({}, { file: () => file });
+    const { io } = world.up();
+    const run = (cid: number): number => {
+      while (file.step()) world.settle();
+      return io.response(cid).status;
+    };
+    t.equal(run(io.command(rw(Write, 0, 1, inCapsule(512)), bytes(0))), 0);
+    file.fail('sync', 'EIO');
+    t.equal(run(io.command(Flush.bytes({ opc: IoOpcode.Flush, nsid: 1 }))), Status.WriteFault);
+    const read = (fua: 0 | 1): number =>
+      opc === Compare
+        ? io.command(rw(opc, 0, 1, inCapsule(512), fua), bytes(0))
+        : io.command(rw(opc, 0, 1, inTransport(512), fua));
+    t.equal(run(read(1)), Status.WriteFault);
+    t.equal(run(read(0)), 0, 'as it is in memory');
+    isQuiet(t, world);
+  }
+  t.end();
+});
+
 t.test('Verify reads, and says what cannot be read', (t) => {
   const file = new FaultyFile(2 ** 20);
   const world = new TargetWorld({}, { file: () => file });
