@@ -165,7 +165,7 @@ function takeBack(
   Cancel.sqid.set(view, 0, queue.qid);
   Cancel.cancelCid.set(view, 0, how === 'cancel all' ? 0xffff : cid);
   if (how === 'cancel all' || how === 'odd') Cancel.cdw11.acode.set(view, 0, 1);
-  request.timeout = controller.ioTimeout;
+  request.timeout = controller.limits.ioTimeout;
   if (queue.submit(request)) return request.place === 'sent';
   request.status = Status.HostPathError;
   world.clock.defer(() => done(request));

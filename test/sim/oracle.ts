@@ -424,19 +424,19 @@ export class DiskOracle {
       case Status.AbortedByHost:
         return excuses.path;
       case Status.AbortRequested:
-        // Its host had waited too long, and it is not to be repeated.
-        return excuses.path;
+        // Its host asked for that, or had waited too long, and it is not to be repeated.
+        return excuses.path || excuses.aborted;
       case Status.InternalPathError:
       case Status.AnaPersistentLoss:
       case Status.AnaInaccessible:
       case Status.AnaTransition:
+      // Its controller is being disabled.
+      case Status.CommandSequenceError:
         return op.direct && excuses.path;
       case Status.TransientTransportError:
         return excuses.corruption;
       case Status.InvalidNamespace:
         return excuses.removed;
-      case Status.AbortRequested:
-        return excuses.aborted;
       case Status.LbaOutOfRange:
         return op.beyond;
       case Status.ReservationConflict:

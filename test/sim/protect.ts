@@ -40,7 +40,7 @@ export function setProtection(asker: Asker, to: number, ended: (status: number) 
   const { protection, oracle, plan } = namespace;
   const id = world.nextOp();
   const start = world.clock.micros;
-  const transport = controller.adminConnection?.transport;
+  const transport = controller.association?.admin?.transport;
   const wire = transport && world.net.wireOf(transport.local, transport.remote);
   let over = false;
   world.trace.note(`protect begins #${id} ${oracle.name}`, client, to);
