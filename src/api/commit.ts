@@ -63,9 +63,10 @@ export class Commit {
         );
         break;
       case 'add subsystem': {
-        const { cntlids, ioQueues, ...options } = change.subsystem;
+        const { cntlids, ioQueues, ieeeOui, ...options } = change.subsystem;
+        const oui = ieeeOui !== undefined && { ieeeOui: parseInt(ieeeOui, 16) };
         const range = cntlids && { cntlids: { first: cntlids[0], last: cntlids[1] } };
-        target.addSubsystem({ ...options, ioQueues: this.#queues(ioQueues), ...range });
+        target.addSubsystem({ ...options, ioQueues: this.#queues(ioQueues), ...oui, ...range });
         break;
       }
       case 'set subsystem':

@@ -28,10 +28,11 @@ export function addSubsystemVerbs(command: Make, inSubsystem: Named): void {
     .option('--no-shared', 'one controller at a time')
     .option('--queues <count>', 'I/O queues that a controller may have', queues)
     .option('--firmware <text>', 'firmware revision')
+    .option('--ieee-oui <digits>', 'IEEE OUI, 6 hexadecimal digits')
     .option('--no-ana', 'hosts are not told of Asymmetric Namespace Access')
     .option('--port <port>', 'offer it on this port: id or address; may be repeated', many(text))
     .action(async (nqn: string, flags: Flags) => {
-      const { serial, model, shared, host, port, queues: ioQueues, firmware, ana } = flags;
+      const { serial, model, shared, host, port, queues: ioQueues, firmware, ieeeOui, ana } = flags;
       printChanges(
         flags,
         await ask(flags, 'add-subsystem', {
@@ -43,6 +44,7 @@ export function addSubsystemVerbs(command: Make, inSubsystem: Named): void {
           ports: port,
           ioQueues,
           firmware,
+          ieeeOui,
           ana,
         }),
       );

@@ -43,7 +43,8 @@ export function applyConfig(document: TargetDocument, config: Config, facts: App
   const make = new Map<string, number>();
   const subsystems = config.subsystems.map((wanted, i): SubsystemEntry => {
     const before = document.subsystems.find(({ nqn }) => nqn === wanted.nqn);
-    const { serial, model, allow_any_host, cntlid_min, cntlid_max, qid_max, firmware } = wanted.attr;
+    const { serial, model, allow_any_host, cntlid_min, cntlid_max, qid_max, firmware, ieee_oui } =
+      wanted.attr;
     const made: SubsystemEntry = {
       nqn: wanted.nqn,
       serial: serial ?? before?.serial ?? facts.newSerial(),
@@ -51,6 +52,7 @@ export function applyConfig(document: TargetDocument, config: Config, facts: App
       shared: wanted.shared,
       ...(qid_max !== undefined && { ioQueues: qid_max }),
       ...(firmware !== undefined && { firmware }),
+      ...(ieee_oui !== undefined && { ieeeOui: ieee_oui }),
       ...(!wanted.ana && { ana: false }),
       ...(allow_any_host ? {} : { hosts: [...new Set(wanted.allowed_hosts)] }),
       ...rangeOf(cntlid_min, cntlid_max),

@@ -37,6 +37,15 @@ export function eui64Problem(text: string): string | undefined {
   return /^0+$/.test(digits) ? 'is all zeroes, which means none' : undefined;
 }
 
+/** `00a098` of that, or of what nvmetcli writes, `0x00a098`. */
+export const ieeeOuiDigits = (text: string): string => text.replace(/^0x/i, '').toLowerCase();
+
+export function ieeeOuiProblem(text: string): string | undefined {
+  const digits = ieeeOuiDigits(text);
+  if (!/^[0-9a-f]{6}$/.test(digits)) return `${JSON.stringify(text)} is not 6 hexadecimal digits`;
+  return /^0+$/.test(digits) ? 'is all zeroes, which means none' : undefined;
+}
+
 export const addressProblem: Check = (text) =>
   parseAddress(text) === undefined ? `${JSON.stringify(text)} is not HOST:PORT` : undefined;
 

@@ -87,6 +87,8 @@ export interface SubsystemEntry {
   readonly ioQueues?: number;
   /** Firmware Revision; without it the version of this program. */
   readonly firmware?: string;
+  /** IEEE OUI Identifier, 6 hexadecimal digits; without it none is told. */
+  readonly ieeeOui?: string;
   /** Off: hosts are not told of Asymmetric Namespace Access. */
   readonly ana?: false;
   /** Host NQNs that may connect; without it every host may. */
@@ -159,7 +161,7 @@ export const namespaceName = (nqn: string, nsid: number): string => `namespace $
 /** What is written, in this order: whatever an edit did to the objects, the same document is the same text. */
 const KEYS = (
   'version id name nqn serial model address nsid uuid nguid eui64 path fileId born memory blockSize readOnly ' +
-  'anagrpid enabled shared ioQueues firmware hosts cntlids namespaces subsystems ports grpid state ana referrals inlineDataSize maxQueueSize'
+  'anagrpid enabled shared ioQueues firmware ieeeOui hosts cntlids namespaces subsystems ports grpid state ana referrals inlineDataSize maxQueueSize'
 ).split(' ');
 
 /** What is written: nothing that goes with the process, with the line ends and indentation of a file that people read. */

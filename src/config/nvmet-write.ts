@@ -36,7 +36,19 @@ export function writeConfig(document: TargetDocument, own: boolean): Written {
 }
 
 function subsystemOut(
-  { nqn, serial, model, shared, ioQueues, firmware, ana, hosts, cntlids, namespaces }: SubsystemEntry,
+  {
+    nqn,
+    serial,
+    model,
+    shared,
+    ioQueues,
+    firmware,
+    ieeeOui,
+    ana,
+    hosts,
+    cntlids,
+    namespaces,
+  }: SubsystemEntry,
   own: boolean,
 ) {
   return {
@@ -48,6 +60,7 @@ function subsystemOut(
       ...(cntlids && { cntlid_min: String(cntlids[0]), cntlid_max: String(cntlids[1]) }),
       ...(ioQueues !== undefined && { qid_max: String(ioQueues) }),
       ...(firmware !== undefined && { firmware }),
+      ...(ieeeOui !== undefined && { ieee_oui: `0x${ieeeOui}` }),
     },
     allowed_hosts: hosts ?? [],
     namespaces: namespaces.filter((entry) => own || isFile(entry)).map((entry) => namespaceOut(entry, own)),

@@ -4,37 +4,44 @@
  */
 import { z } from 'zod';
 import { formatAddress } from './address.ts';
-import {
-  addressProblem,
-  asciiProblem,
-  eui64Digits,
-  eui64Problem,
-  nguidDigits,
-  nguidProblem,
-  pathProblem,
-  uuidProblem,
-} from './checks.ts';
-import {
-  ANA_GROUPS,
-  ANA_STATES,
-  FIRMWARE_LENGTH,
-  INLINE_DATA_UNIT,
-  LAST_CNTLID,
-  LAST_NSID,
-  LAST_PORT_ID,
-  LAST_QID,
-  LEAST_QUEUE_SIZE,
-  MOST_INLINE_DATA,
-  MOST_QUEUE_SIZE,
-} from './document.ts';
+import { checked, parseJson } from './checked.ts';
+import { addressProblem, pathProblem } from './checks.ts';
+import { FIRMWARE_LENGTH } from './document.ts';
 import { ConfigError } from './problem.ts';
-import { blockSize, checked, model, nqn, parseJson, serial, text, whole } from './schema.ts';
 import { parseSize } from './units.ts';
 import { type Unsupported, setAside } from './unsupported.ts';
+import {
+  anaGroup,
+  anaState,
+  anyPortId,
+  blockSize,
+  cntlid,
+  eui64,
+  firmware,
+  ieeeOui,
+  inlineDataSize,
+  ioQueues,
+  maxQueueSize,
+  model,
+  nguid,
+  nqn,
+  nsid,
+  portId,
+  serial,
+  text,
+  uuid,
+  whole,
+} from './values.ts';
 
 /** nvmetcli writes what it reads from configfs: numbers as text. */
-const digits = (least: number, most: number) =>
-  z.union([z.int(), z.string().regex(/^\d+$/).transform(Number)]).pipe(whole(least, most));
+const digits = (number: z.ZodType<number, number>) =>
+  z.union([z.int(), z.string().regex(/^\d+$/).transform(Number)]).pipe(number);
+
+/** Configfs shows what was never set, too. */
+const orUnset = <T extends z.ZodType>(isUnset: (value: unknown) => boolean, schema: T) =>
+  z.preprocess((value) => (isUnset(value) ? undefined : value), schema.optional()).optional();
+const isZeroes = (value: unknown): boolean => typeof value === 'string' && /^(0x)?[0-]*$/.test(value);
+const isMinusOne = (value: unknown): boolean => value === -1 || value === '-1';
 
 const flag = z
   .union([z.boolean(), z.literal([0, 1]), z.enum(['0', '1'])])
@@ -50,25 +57,20 @@ const size = z.union([whole(1, Number.MAX_SAFE_INTEGER), z.string()]).transform(
   return z.NEVER;
 });
 
-/** Configfs shows what was never set as all zeroes. */
-const unset = (value: string): boolean => /^[0-]*$/.test(value);
-const uuid = text((value) => (unset(value) ? undefined : uuidProblem(value))).transform((value) =>
-  unset(value) ? undefined : value.toLowerCase(),
-);
-const nguid = text((value) => (unset(value) ? undefined : nguidProblem(value))).transform((value) =>
-  unset(value) ? undefined : nguidDigits(value),
-);
-
 const namespace = z.strictObject({
-  nsid: digits(1, LAST_NSID).optional(),
+  nsid: digits(nsid).optional(),
   enable: flag.default(true),
   device: z
-    .strictObject({ path: text(pathProblem).optional(), uuid: uuid.optional(), nguid: nguid.optional() })
+    .strictObject({
+      path: text(pathProblem).optional(),
+      uuid: orUnset(isZeroes, uuid),
+      nguid: orUnset(isZeroes, nguid),
+    })
     .default({}),
-  ana: z.strictObject({ grpid: digits(1, ANA_GROUPS).optional() }).default({}),
-  ana_grpid: digits(1, ANA_GROUPS).optional(),
+  ana: z.strictObject({ grpid: digits(anaGroup).optional() }).default({}),
+  ana_grpid: digits(anaGroup).optional(),
   // Ours.
-  eui64: text(eui64Problem).transform(eui64Digits).optional(),
+  eui64: eui64.optional(),
   memory: size.optional(),
   size: size.optional(),
   block_size: blockSize.optional(),
@@ -84,13 +86,16 @@ const subsystem = z.strictObject({
       allow_any_host: flag.default(false),
       serial: serial.optional(),
       model: model.optional(),
-      cntlid_min: digits(1, LAST_CNTLID).optional(),
-      cntlid_max: digits(1, LAST_CNTLID).optional(),
-      qid_max: digits(1, LAST_QID).optional(),
+      cntlid_min: digits(cntlid).optional(),
+      cntlid_max: digits(cntlid).optional(),
+      qid_max: digits(ioQueues).optional(),
       // Linux shows its whole release where none was set, and tells hosts what fits.
-      firmware: text((value) => asciiProblem(value.slice(0, FIRMWARE_LENGTH), FIRMWARE_LENGTH))
+      firmware: z
+        .string()
         .transform((value) => value.slice(0, FIRMWARE_LENGTH).trim())
+        .pipe(firmware)
         .optional(),
+      ieee_oui: orUnset(isZeroes, ieeeOui),
     })
     .default({ allow_any_host: false }),
   allowed_hosts: z.array(nqn).default([]),
@@ -100,13 +105,6 @@ const subsystem = z.strictObject({
   ana: z.boolean().default(true),
 });
 
-/** A number that configfs shows as -1 where it was never set. */
-const orUnset = (least: number, most: number, unit = 1) =>
-  z
-    .union([z.literal([-1, '-1']).transform(() => undefined), digits(least, most)])
-    .refine((value) => value === undefined || value % unit === 0, `has to be a multiple of ${unit}`)
-    .optional();
-
 /** Which kinds of address there are. */
 const adrfam = z.enum(['ipv4', 'ipv6']);
 
@@ -115,8 +113,8 @@ const place = z
     trtype: z.literal('tcp').default('tcp'),
     adrfam: adrfam.optional(),
     traddr: text(),
-    trsvcid: digits(0, 65_535).default(4420),
-    portid: digits(0, LAST_PORT_ID).default(0),
+    trsvcid: digits(whole(0, 65_535)).default(4420),
+    portid: digits(anyPortId).default(0),
   })
   .superRefine(({ adrfam: family, traddr, trsvcid }, context) => {
     const isV6 = traddr.includes(':');
@@ -132,22 +130,20 @@ const place = z
   });
 
 const port = z.strictObject({
-  portid: digits(1, LAST_PORT_ID),
+  portid: digits(portId),
   addr: place,
   param: z
     .strictObject({
-      inline_data_size: orUnset(0, MOST_INLINE_DATA, INLINE_DATA_UNIT),
-      max_queue_size: orUnset(LEAST_QUEUE_SIZE, MOST_QUEUE_SIZE),
+      inline_data_size: orUnset(isMinusOne, digits(inlineDataSize)),
+      max_queue_size: orUnset(isMinusOne, digits(maxQueueSize)),
     })
     .default({}),
   subsystems: z.array(nqn).default([]),
   ana_groups: z
     .array(
       z.strictObject({
-        grpid: digits(1, ANA_GROUPS),
-        ana: z
-          .strictObject({ state: z.enum(ANA_STATES).default('optimized') })
-          .default({ state: 'optimized' }),
+        grpid: digits(anaGroup),
+        ana: z.strictObject({ state: anaState.default('optimized') }).default({ state: 'optimized' }),
       }),
     )
     .default([]),

@@ -148,10 +148,11 @@ const bySubsystem = ({ subsystems }: TargetDocument): Map<string, Known> =>
 /** What is fixed when a subsystem is made (LIFE.11): another value makes another subsystem. */
 function isReplaced(before: SubsystemEntry | undefined, after: SubsystemEntry): boolean {
   if (before === undefined) return false;
-  const { serial, model, shared, ana, cntlids } = after;
+  const { serial, model, ieeeOui, shared, ana, cntlids } = after;
   return (
     before.serial !== serial ||
     before.model !== model ||
+    before.ieeeOui !== ieeeOui ||
     before.shared !== shared ||
     before.ana !== ana ||
     before.cntlids?.[0] !== cntlids?.[0] ||

@@ -33,7 +33,6 @@ const RULES: readonly Rule[] = [
   ...['key', 'ctrl_key', 'hash', 'dhgroup'].map((key) => rule(`hosts.*.dhchap_${key}`, AUTHENTICATION, '')),
   rule('subsystems.*.attr.pi_enable', INTEGRITY, '0'),
   rule('subsystems.*.attr.version', 'the version that is reported follows from what is built'),
-  rule('subsystems.*.attr.ieee_oui', 'no IEEE OUI is reported', '0x000000', '0'),
   rule('subsystems.*.passthru', 'NVMe devices are not passed through', '[]'),
   rule('subsystems.*.namespaces.*.resv', 'reservations are always there', '{}', '{"enable":"1"}'),
   rule(

@@ -4,7 +4,7 @@ import { asNvmeError } from '../api/prepare.ts';
 import { answer, refusal } from '../api/answer.ts';
 import { NvmeError } from '../api/error.ts';
 import { ConfigError } from '../config/problem.ts';
-import { checked, parseJson } from '../config/schema.ts';
+import { checked, parseJson } from '../config/checked.ts';
 import type { IoError, Listener, Transport } from '../runtime/ports.ts';
 import { NodeLocalNet } from '../runtime/node/local.ts';
 import {

@@ -5,7 +5,8 @@
 import { z } from 'zod';
 import { WRITE_FAILOVERS } from '../initiator/failover.ts';
 import { IO_POLICIES } from '../initiator/select.ts';
-import { checked, nqn, parseJson, text, whole } from '../config/schema.ts';
+import { checked, parseJson } from '../config/checked.ts';
+import { nqn, text, whole } from '../config/values.ts';
 
 /** Name of the document in the state folder. Who the host is, is in host.json: programs without a daemon keep that too. */
 export const DOCUMENT = 'hostd.json';

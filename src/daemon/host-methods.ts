@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { refusal } from '../api/answer.ts';
 import { NvmeError } from '../api/error.ts';
-import { nqn, text, whole } from '../config/schema.ts';
+import { nqn, text, whole } from '../config/values.ts';
 import type { Controller } from '../initiator/controller.ts';
 import { describeNumbers, describePorts } from '../initiator/describe.ts';
 import type { JournalEntry } from '../initiator/journal.ts';

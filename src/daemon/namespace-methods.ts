@@ -12,7 +12,7 @@ import {
   moveNamespace,
   removeNamespace,
 } from '../config/edit.ts';
-import { blockSize, text, whole } from '../config/schema.ts';
+import { blockSize, text, whole } from '../config/values.ts';
 import { statusName } from '../nvme/status.ts';
 import type { Namespace } from '../target/namespace.ts';
 import { type Method, method } from './control-server.ts';

@@ -16,7 +16,7 @@ import {
   setPort,
 } from '../config/edit.ts';
 import { groupsOf } from '../config/plan.ts';
-import { inlineDataSize, maxQueueSize, nqn, text, whole } from '../config/schema.ts';
+import { inlineDataSize, maxQueueSize, nqn, text, whole } from '../config/values.ts';
 import { type Method, method } from './control-server.ts';
 import { drain } from './drain.ts';
 import { showTarget } from './show.ts';

@@ -13,7 +13,7 @@ import {
   setHosts,
   setSubsystem,
 } from '../config/edit.ts';
-import { firmware, ioQueues, model, nqn, serial, whole } from '../config/schema.ts';
+import { firmware, ieeeOui, ioQueues, model, nqn, serial, whole } from '../config/values.ts';
 import { type Method, method } from './control-server.ts';
 import { type TargetScope, force, hosts, port, subsystem } from './target-scope.ts';
 
@@ -30,6 +30,7 @@ export const subsystemMethods = (scope: TargetScope): [string, Method][] => [
         cntlids: z.tuple([whole(1, LAST_CNTLID), whole(1, LAST_CNTLID)]).optional(),
         ioQueues: ioQueues.optional(),
         firmware: firmware.optional(),
+        ieeeOui: ieeeOui.optional(),
         ana: z.boolean().default(true),
         ports: z.array(port).optional(),
       }),
@@ -45,6 +46,7 @@ export const subsystemMethods = (scope: TargetScope): [string, Method][] => [
             ...(cntlids && { cntlids }),
             ...(params.ioQueues !== undefined && { ioQueues: params.ioQueues }),
             ...(params.firmware !== undefined && { firmware: params.firmware }),
+            ...(params.ieeeOui !== undefined && { ieeeOui: params.ieeeOui }),
             ...(!params.ana && { ana: false as const }),
             namespaces: [],
           })(document);

@@ -6,7 +6,7 @@ import type { TargetParts } from '../api/target-parts.ts';
 import { LAST_NSID, LAST_PORT_ID } from '../config/document.ts';
 import { type Edit, meantPort, meantSubsystem } from '../config/edit.ts';
 import { type Change, describeChange } from '../config/plan.ts';
-import { nqn, whole } from '../config/schema.ts';
+import { nqn, whole } from '../config/values.ts';
 import type { Controller } from '../target/controller.ts';
 import type { Namespace } from '../target/namespace.ts';
 import type { Subsystem } from '../target/subsystem.ts';

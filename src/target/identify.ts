@@ -49,6 +49,7 @@ function identifyController(_: Command, controller: Controller): Answer {
     mn: subsystem.model,
     fr: subsystem.firmware,
     rab: 6,
+    ieee: Uint8Array.of(subsystem.ieeeOui, subsystem.ieeeOui >>> 8, subsystem.ieeeOui >>> 16),
     mdts: mdts(limits),
     cntlid: controller.cntlid,
     cntrltype: discovery ? ControllerType.Discovery : ControllerType.Io,

@@ -28,6 +28,8 @@ export interface SubsystemOptions extends SubsystemIdentity {
   readonly ioQueues?: number | undefined;
   /** Firmware Revision, at most 8 ASCII characters; this program's version if not given. */
   readonly firmware?: string | undefined;
+  /** IEEE OUI Identifier, 24 bits; none, which is 0, if not given. */
+  readonly ieeeOui?: number | undefined;
   /** False: its hosts hear nothing of Asymmetric Namespace Access, and get Internal Path Error where it refuses. */
   readonly ana?: boolean | undefined;
   /** CNTLIDs that it gives; several targets that act as one subsystem each have a range of their own. */
@@ -46,6 +48,7 @@ export class Subsystem {
   readonly serial: string;
   readonly model: string;
   readonly shared: boolean;
+  readonly ieeeOui: number;
   readonly ana: boolean;
   readonly cntlids: { readonly first: number; readonly last: number };
   /** The discovery subsystem has no namespaces and no I/O queues. */
@@ -70,6 +73,7 @@ export class Subsystem {
     this.serial = options.serial;
     this.model = options.model;
     this.shared = options.shared ?? true;
+    this.ieeeOui = options.ieeeOui ?? 0;
     this.ana = options.ana ?? true;
     this.#ioQueues = options.ioQueues ?? target.limits.ioQueues;
     this.#firmware = options.firmware ?? FIRMWARE;

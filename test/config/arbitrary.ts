@@ -67,13 +67,15 @@ const subsystem = fc
     maybe('hosts', hosts),
     maybe('ioQueues', fc.constantFrom(1, 2, 128)),
     maybe('firmware', fc.stringMatching(/^[!-~]{1,8}$/)),
+    maybe('ieeeOui', fc.stringMatching(/^[0-9a-f]{5}[1-9a-f]$/)),
     maybe('ana', fc.constant(false as const)),
   )
-  .map(([entry, allowed, queues, firmware, ana]) => ({
+  .map(([entry, allowed, queues, firmware, oui, ana]) => ({
     ...entry,
     ...allowed,
     ...queues,
     ...firmware,
+    ...oui,
     ...ana,
     namespaces: entry.namespaces.toSorted((a, b) => a.nsid - b.nsid),
   }));

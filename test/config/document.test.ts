@@ -255,7 +255,7 @@ const NVMETCLI = {
         cntlid_max: '65519',
         cntlid_min: '1',
         firmware: '6.12.0',
-        ieee_oui: '0x000000',
+        ieee_oui: '0x00a098',
         model: 'Linux',
         pi_enable: '1',
         qid_max: '128',
@@ -300,6 +300,7 @@ t.test('what nvmetcli writes is read; what it asks for and there is not is liste
         shared: true,
         ioQueues: 128,
         firmware: '6.12.0',
+        ieeeOui: '00a098',
         hosts: ['nqn.2024-01.host:a'],
         namespaces: [
           {
@@ -330,6 +331,36 @@ t.test('what nvmetcli writes is read; what it asks for and there is not is liste
   t.end();
 });
 
+t.test('what configfs shows of what was never set is nothing that was asked for', (t) => {
+  const file = {
+    subsystems: [
+      {
+        nqn: NQN,
+        attr: { ieee_oui: '0x000000' },
+        namespaces: [{ device: { path: '/a', uuid: '', nguid: '00000000-0000-0000-0000-000000000000' } }],
+      },
+    ],
+    ports: [
+      {
+        portid: '1',
+        addr: { traddr: '127.0.0.1', portid: '1' },
+        param: { inline_data_size: '-1', max_queue_size: -1, mdts: '-1' },
+      },
+    ],
+  };
+  const { config, unsupported } = readConfig(JSON.stringify(file));
+  t.same(unsupported, []);
+  const [subsystem] = config.subsystems;
+  t.equal(subsystem?.attr.ieee_oui, undefined);
+  t.strictSame(Object.values({ ...subsystem?.namespaces[0]?.device, path: undefined }), [
+    undefined,
+    undefined,
+    undefined,
+  ]);
+  t.strictSame(Object.values(config.ports[0]?.param ?? {}), [undefined, undefined]);
+  t.end();
+});
+
 t.test('what is wrong with a configuration is said by its path: a row each', (t) => {
   const at = 'subsystems.0.namespaces.0';
   const rows: [string, unknown, RegExp][] = [
@@ -340,6 +371,9 @@ t.test('what is wrong with a configuration is said by its path: a row each', (t)
     [`${at}.device.path`, 'a', /device\.path is not an absolute path$/],
     [`${at}.device.path`, undefined, /namespaces\[0\] has neither device\.path nor memory$/],
     [`${at}.memory`, '1G', /namespaces\[0\] has both device\.path and memory$/],
+    ['subsystems.0.attr.ieee_oui', '0xa098', /attr\.ieee_oui "0xa098" is not 6 hexadecimal digits$/],
+    ['ports.0.param.inline_data_size', 17, /inline_data_size has to be a multiple of 16$/],
+    ['ports.0.param.max_queue_size', '2', /max_queue_size cannot be "2", at least 16$/],
     [`${at}.size`, '1Q', /\.size "1Q" is not a size; 4096, "4k" and "1G" are$/],
     [`${at}.size`, 1000, /\.size is not a whole number of 512-byte blocks$/],
     [`${at}.ana_grpid`, 1, /\.ana_grpid is 1, and ana\.grpid is 2$/],

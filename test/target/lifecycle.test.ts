@@ -779,6 +779,20 @@ t.test('the number of I/O queues changes live: hosts come back with what is allo
   t.end();
 });
 
+t.test(
+  'LIFE.10 the IEEE OUI is the subsystem’s, the least significant byte first; without one it is 0',
+  (t) => {
+    const world = new TargetWorld();
+    const nqn = 'nqn.2024-01.test:oui';
+    world.target.addSubsystem({ nqn, serial: 's', model: 'm', ieeeOui: 0x00a098 });
+    const told = (host: NvmHost): Uint8Array =>
+      host.identify(Cns.Controller).data.subarray(IdController.ieee.offset, IdController.ieee.offset + 3);
+    t.same([...told(world.host('A', { nqn, adminOnly: true }))], [0x98, 0xa0, 0x00]);
+    t.same([...told(world.host('A'))], [0, 0, 0]);
+    t.end();
+  },
+);
+
 t.test('firmware, in-capsule data and queue entries are what subsystem and port say', (t) => {
   const world = new TargetWorld();
   const port = world.listen('127.0.0.1', 4499, { ioCapsuleData: 4096, queueEntries: 32 });
