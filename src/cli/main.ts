@@ -72,6 +72,14 @@ function report(command: string, error: unknown): number {
   return usage ? USAGE : 1;
 }
 
+/** Resolves when everything that was written before is with the system, or nobody reads any more. */
+const taken = (stream: NodeJS.WriteStream): Promise<void> =>
+  new Promise((resolve) => {
+    stream.write('', () => {
+      resolve();
+    });
+  });
+
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   // `nvmetcp … | head`: nobody reads any more.
   process.exit(error.code === 'EPIPE' ? 0 : 1);
@@ -82,5 +90,7 @@ try {
 } catch (error) {
   process.exitCode = report(process.argv[2] ?? '', error);
 }
+// What a pipe or a socket has not taken yet would be lost.
+await Promise.all([process.stdout, process.stderr].map(taken));
 // Nothing that is still open, a pipe from the shell say, keeps a command that is over alive.
 process.exit();

@@ -59,6 +59,17 @@ t.test('verbs change the target, and say what they did', async (t) => {
   t.match(JSON.parse(String(shown.stdout)), { subsystems: [{ nqn: NQN }], ports: [{ id: 1 }], pending: [] });
 });
 
+t.test('output that is more than a pipe, or a socket, holds is there to its end', async (t) => {
+  const names = Array.from({ length: 4000 }, (_, i) => `nqn.2024-01.test:${String(i).padStart(200, 'n')}`);
+  const subsystems = names.map((nqn) => ({ nqn, attr: {}, allowed_hosts: [], namespaces: [] }));
+  const large = join(folder, 'large.json');
+  fs.writeFileSync(large, JSON.stringify({ hosts: [], ports: [], subsystems }));
+  const { code, stdout, stderr } = await target('plan', large);
+  t.match({ code, stderr }, { code: 0, stderr: '' });
+  t.ok(stdout.length > 900_000, `${stdout.length} bytes`);
+  t.ok(stdout.includes(`${names.at(-1)}`));
+});
+
 t.test('save, plan, apply: a file that was saved changes nothing, another one what it says', async (t) => {
   const file = join(folder, 'config.json');
   t.match(await target('save', file), { code: 0, stderr: '' });
