@@ -49,7 +49,11 @@ export class NvmeSubsystem {
     const head = this.#subsystem.head(nsid);
     if (head === undefined) {
       const present = this.#subsystem.heads.map((each) => each.nsid).join(', ');
-      const message = `${this.nqn} has no namespace ${nsid}${present === '' ? '' : `, only ${present}`}`;
+      const why = this.#subsystem.whyNot(nsid);
+      const message =
+        why === undefined
+          ? `${this.nqn} has no namespace ${nsid}${present === '' ? '' : `, only ${present}`}`
+          : `namespace ${nsid} of ${this.nqn} is not used: ${why}`;
       throw new NvmeError(message, { code: 'ENODEV' });
     }
     return this.#disk(head);

@@ -18,6 +18,8 @@ export class ControllerPaths {
   readonly paths = new Map<number, Path>();
   /** Namespaces that it has and that cannot be used, with the reason. */
   readonly refused = new Map<number, { readonly info: NamespaceInfo; readonly why: string }>();
+  /** The same of those that no head could have, whatever else is there. */
+  skipped: ReadonlyMap<number, string> = new Map();
   /** The user would rather take its paths (`iopolicy` preferred). */
   preferred = false;
   /** Commands of all heads that it has. */

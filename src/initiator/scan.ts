@@ -41,6 +41,8 @@ export class Scan {
   #found: NamespaceInfo[] = [];
   /** Listed, but nothing can be said of them now. */
   readonly #unknown = new Set<number>();
+  /** Listed, but not used, and why. */
+  #skipped = new Map<number, string>();
 
   constructor(association: Association) {
     this.#association = association;
@@ -55,6 +57,7 @@ export class Scan {
     this.#nsids = [];
     this.#found = [];
     this.#unknown.clear();
+    this.#skipped = new Map();
     this.#association.state.cancel(LATER);
     this.#list(0);
   }
@@ -180,13 +183,14 @@ export class Scan {
   /** A namespace that cannot be used; it may have gone since the list was made. */
   #skip(index: number, nsid: number, why: string): void {
     this.#controller.log('warn', 'namespace is not used', { nsid, why });
+    this.#skipped.set(nsid, why);
     this.#descriptors(index + 1);
   }
 
   #finish(): void {
     const controller = this.#controller;
     this.#running = false;
-    controller.subsystem!.scanned(controller, this.#found, this.#unknown);
+    controller.subsystem!.scanned(controller, this.#found, this.#unknown, this.#skipped);
     controller.ready();
     if (this.#again) this.start();
     else if (this.#incomplete) this.#later();

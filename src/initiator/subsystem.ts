@@ -77,6 +77,15 @@ export class Subsystem {
     return this.heads.findLast((head) => head.nsid === nsid);
   }
 
+  /** Why there is no head of a namespace that a controller shows; undefined: none shows it. */
+  whyNot(nsid: number): string | undefined {
+    for (const { refused, skipped } of this.sides.values()) {
+      const why = refused.get(nsid)?.why ?? skipped.get(nsid);
+      if (why !== undefined) return why;
+    }
+    return undefined;
+  }
+
   /** Whether another controller may join: why not, as a sentence, or undefined. */
   refuses(controller: Controller): string | undefined {
     const identified = controller.capabilities.identified!;
@@ -154,6 +163,7 @@ export class Subsystem {
     const side = this.sides.get(controller);
     if (side === undefined) return;
     side.refused.clear();
+    side.skipped = new Map();
     for (const path of [...side.paths.values()]) this.#removePath(path, 'controller goes');
     this.#offerAgain();
   }
@@ -175,14 +185,17 @@ export class Subsystem {
 
   /**
    * What a scan of the controller found, in all. `unknown`: NSIDs of namespaces that are there, but of which nothing can
-   * be said now: their paths stay as they are, but none is usable before it was looked at in this association.
+   * be said now: their paths stay as they are, but none is usable before it was looked at in this association. `skipped`:
+   * why those are not among them that were listed.
    */
   scanned(
     controller: Controller,
     found: readonly NamespaceInfo[],
     unknown: ReadonlySet<number> = new Set(),
+    skipped: ReadonlyMap<number, string> = new Map(),
   ): void {
     const side = this.sides.get(controller)!;
+    side.skipped = skipped;
     const byNsid = new Map(found.map((info) => [info.nsid, info]));
     side.refused.clear();
     for (const path of [...side.paths.values()]) {

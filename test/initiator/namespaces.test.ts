@@ -160,6 +160,27 @@ t.test('a namespace that vanishes from one controller takes only that path', (t)
   t.end();
 });
 
+t.test('a namespace that is shown and not used: why is told, until it is used or gone', (t) => {
+  const m = new Multipath({ sides: 1 });
+  const { subsystem } = m.a.controller;
+  const [namespace] = m.a.fake.namespaces;
+  t.equal(subsystem?.whyNot(1), undefined);
+  namespace!.change = { lbaf: [{ ms: 8, lbads: 9 }] };
+  m.a.rescan();
+  t.equal(subsystem?.head(1), undefined);
+  t.match(subsystem?.whyNot(1), /^its format has metadata/);
+  t.equal(subsystem?.whyNot(2), undefined, 'nobody shows it');
+  m.a.fake.namespaces = [{ ...namespace!, change: {} }];
+  m.a.rescan();
+  t.ok(subsystem?.head(1));
+  t.equal(subsystem?.whyNot(1), undefined);
+  m.a.fake.namespaces = [];
+  m.a.rescan();
+  t.equal(subsystem?.whyNot(1), undefined);
+  t.strictSame(m.stop(), []);
+  t.end();
+});
+
 t.test('LIFE.6 a namespace of which nothing can be said for the moment keeps its paths', (t) => {
   const wholes = {
     'its descriptors cannot be had': (fake: FakeController, wrong: boolean) => {
