@@ -68,6 +68,8 @@ export interface ConnectOptions extends AddressOptions, RecoveryOptions, HeadOpt
   readonly preferred?: boolean | undefined;
   /** I/O queues to ask for. Default: one for each processor, at most 4. */
   readonly nr_io_queues?: number | undefined;
+  /** More queues, for everything but reads; `nr_io_queues` then take reads alone. Default 0: all take everything. */
+  readonly nr_write_queues?: number | undefined;
   /** Entries of an I/O queue, 16 to 1024. Default 128; one less can be outstanding. */
   readonly queue_size?: number | undefined;
   /** Ask for queues without submission queue flow control. */
@@ -93,6 +95,7 @@ export interface RecoveryOptions {
 }
 
 const LARGEST_KATO = 0xffffffff;
+const MOST_QUEUES = 65_534;
 
 /** Throws NvmeError, code EINVAL. */
 export function whole(name: string, value: number, min: number, max: number): number {
@@ -155,13 +158,16 @@ export function controllerOptions(
   const {
     subnqn,
     nr_io_queues = Math.max(1, Math.min(processors, limits.ioQueues)),
+    nr_write_queues = 0,
     queue_size = limits.ioEntries,
   } = options;
   if (typeof subnqn !== 'string') throw invalid('subnqn is missing');
   if (subnqn === DISCOVERY_NQN) throw invalid('subnqn is that of a discovery subsystem: use discover()');
   return {
     ...common(options, identity, subnqn, 4420, limits.keepAlive),
-    ioQueues: whole('nr_io_queues', nr_io_queues, 1, 65534),
+    ioQueues: whole('nr_io_queues', nr_io_queues, 1, MOST_QUEUES),
+    // Both are asked for with one number.
+    writeQueues: whole('nr_write_queues', nr_write_queues, 0, MOST_QUEUES - nr_io_queues),
     queueEntries: whole('queue_size', queue_size, QUEUE_SIZE.min, QUEUE_SIZE.max),
     disableSqFlow: options.disable_sqflow ?? false,
     recovery: recoveryOptions(options),

@@ -46,6 +46,7 @@ export interface HeadFlags {
 
 export interface ControllerFlags extends RecoveryFlags, HeadFlags {
   readonly nrIoQueues?: number;
+  readonly nrWriteQueues?: number;
   readonly queueSize?: number;
   readonly disableSqflow?: boolean;
 }
@@ -148,6 +149,11 @@ export function addHeadFlags(command: Command): Command {
 export function addControllerFlags(command: Command): Command {
   const made = command
     .option('-i, --nr-io-queues <count>', 'I/O queues to ask for', count(1, 65_534))
+    .option(
+      '-W, --nr-write-queues <count>',
+      'more of them, for everything but reads (default: 0, all take everything)',
+      count(0, 65_533),
+    )
     .option('-Q, --queue-size <entries>', 'entries of an I/O queue (default: 128)', count(16, 1024))
     .option('-d, --disable-sqflow', 'ask for queues without submission queue flow control');
   return addHeadFlags(addRecoveryFlags(made));
@@ -259,6 +265,7 @@ export const headOptions = (flags: HeadFlags) => ({
 
 export const controllerOptions = (flags: ControllerFlags) => ({
   nr_io_queues: flags.nrIoQueues,
+  nr_write_queues: flags.nrWriteQueues,
   queue_size: flags.queueSize,
   disable_sqflow: flags.disableSqflow,
   ...recoveryOptions(flags),

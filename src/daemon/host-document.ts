@@ -47,6 +47,7 @@ export const heads = {
 
 export const controller = {
   nr_io_queues: whole(1, 65_534).exactOptional(),
+  nr_write_queues: whole(0, 65_533).exactOptional(),
   queue_size: whole(16, 1024).exactOptional(),
   disable_sqflow: z.boolean().exactOptional(),
   duplicate_connect: z.boolean().exactOptional(),

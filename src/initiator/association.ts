@@ -13,6 +13,7 @@ import { Events } from './events.ts';
 import type { Failure } from './failure.ts';
 import { KeepAlive } from './keep-alive.ts';
 import { sourceAddress } from './interfaces.ts';
+import { IoQueues } from './io-queues.ts';
 import type { Limits } from './limits.ts';
 import type { RemotePort } from './port.ts';
 import type { Request } from './request.ts';
@@ -48,7 +49,7 @@ export class Association implements ConnectionOwner {
   readonly remote: RemotePort;
   readonly state: Machine<keyof typeof STATES>;
   admin: Connection | undefined = undefined;
-  readonly io: Connection[] = [];
+  readonly queues = new IoQueues();
   readonly events: Events;
   readonly keepAlive: KeepAlive;
   readonly scan: Scan;
@@ -129,6 +130,10 @@ export class Association implements ConnectionOwner {
     for (const { queue } of this.connections) traffic = queue.traffic() || traffic;
     return traffic;
   }
+  /** Those of the I/O queues. */
+  get io(): readonly Connection[] {
+    return this.queues.connections;
+  }
   get connections(): readonly Connection[] {
     return this.admin === undefined ? this.io : [this.admin, ...this.io];
   }
@@ -141,7 +146,7 @@ export class Association implements ConnectionOwner {
   newConnection(qid: number, entries: number): Connection {
     const connection = new Connection(this, qid, entries, ADMIN_CAPSULE_DATA);
     if (qid === 0) this.admin = connection;
-    else this.io.push(connection);
+    else this.queues.add(connection);
     return connection;
   }
 

@@ -13,6 +13,8 @@ export interface ControllerOptions {
   readonly hostid: string;
   /** I/O queues to ask for; 0: a discovery controller. */
   readonly ioQueues: number;
+  /** More of them, for everything but reads; default 0: all queues take everything. */
+  readonly writeQueues?: number | undefined;
   /** Entries of each of them. */
   readonly queueEntries: number;
   /** Keep Alive Timeout, milliseconds; 0: none. */

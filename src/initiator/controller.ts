@@ -16,7 +16,6 @@ import { failure, type Failure } from './failure.ts';
 import type { Limits } from './limits.ts';
 import { Loss, type LossOwner } from './loss.ts';
 import type { RemotePort } from './port.ts';
-import type { Queue } from './queue.ts';
 import { DEFAULT_RECOVERY, contradictions, type Recovery } from './recovery.ts';
 import type { Registry } from './registry.ts';
 import type { Request } from './request.ts';
@@ -40,7 +39,6 @@ export class Controller implements LossOwner {
   subsystem: Subsystem | undefined = undefined;
   /** The present one, or the last. */
   association: Association | undefined = undefined;
-  #turn = 0;
   /** As Connect told it. */
   cntlid = 0;
   readonly capabilities = new Capabilities();
@@ -219,20 +217,6 @@ export class Controller implements LossOwner {
   /** As `sendAdmin`. */
   admin(build: (request: Request) => void, done: (request: Request) => void): void {
     sendAdmin(this.association?.admin?.queue, this.env.clock, build, done);
-  }
-
-  /** The queue for the next I/O: the one with the least to do, taking turns among equals. */
-  ioQueue(): Queue | undefined {
-    const connections = this.association?.io;
-    const length = connections?.length ?? 0;
-    if (connections === undefined || length === 0) return undefined;
-    const first = this.#turn++ % length;
-    let best = connections[first]!.queue;
-    for (let i = 1; i < length && best.load > 0; i++) {
-      const { queue } = connections[(first + i) % length]!;
-      if (queue.load < best.load) best = queue;
-    }
-    return best;
   }
 
   // ---- a loss

@@ -86,6 +86,8 @@ export interface AssociationDescription {
   readonly state: string;
   readonly ended: string;
   readonly ioQueues: number;
+  /** Of them, those that take reads alone; 0: all take everything. */
+  readonly readQueues: number;
   readonly entries: number;
   readonly keepAliveMs: number;
   readonly trafficBased: boolean;
@@ -98,6 +100,7 @@ const describeAssociation = (each: Association): AssociationDescription => ({
   state: each.state.now,
   ended: each.ended,
   ioQueues: each.io.length,
+  readQueues: each.queues.division.reads,
   entries: each.io[0]?.queue.entries ?? 0,
   keepAliveMs: each.kato,
   trafficBased: each.tbkas,

@@ -4,6 +4,7 @@ import type { Timer } from '../runtime/ports.ts';
 import type { Controller } from './controller.ts';
 import type { ControllerPaths } from './controller-paths.ts';
 import type { Head } from './head.ts';
+import type { IoQueues } from './io-queues.ts';
 import type { NamespaceInfo } from './namespace.ts';
 import type { Request } from './request.ts';
 import { classify, type Candidate, type Classified, type PathClass, type PathFacts } from './select.ts';
@@ -72,6 +73,9 @@ export class Path implements Candidate {
   get ana(): AnaState | undefined {
     return this.anaStale ? undefined : this.side.anaState(this.info);
   }
+  get queues(): IoQueues | undefined {
+    return this.controller.association?.queues;
+  }
   /** Until it may be tried again. */
   get resting(): Timer | undefined {
     return this.#rest;
@@ -106,7 +110,7 @@ export class Path implements Candidate {
   /** Hands the request to a queue, in one step (QUIESCE.1). */
   submit(request: Request): Handover {
     if (this.gone) return 'gone';
-    const queue = this.usable ? this.controller.ioQueue() : undefined;
+    const queue = this.usable ? this.queues?.next(request.direction === 'in') : undefined;
     if (queue?.submit(request) !== true) return 'not ready';
     request.path = this;
     request.association = this.controller.association;

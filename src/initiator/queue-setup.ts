@@ -7,6 +7,7 @@ import { connectRefused } from './checks.ts';
 import * as commands from './commands.ts';
 import type { Connection } from './connection.ts';
 import { failure } from './failure.ts';
+import { divide, type Division } from './io-queues.ts';
 import { registerView } from './registers.ts';
 import type { Setup } from './setup.ts';
 
@@ -19,21 +20,22 @@ export class QueueSetup {
   readonly #setup: Setup;
   /** IOCCSZ: bytes of data in a capsule of an I/O queue. */
   capsuleData = 0;
-  #count = 0;
+  #division: Division = { writes: 0, reads: 0 };
 
   constructor(setup: Setup) {
     this.#setup = setup;
   }
 
   setCount(): void {
-    const { ioQueues } = this.#setup.controller.options;
-    const asked = viewOf(NumberOfQueues.bytes({ nsq: ioQueues, ncq: ioQueues })).getUint32(0, true);
+    const { ioQueues, writeQueues = 0 } = this.#setup.controller.options;
+    const count = ioQueues + writeQueues;
+    const asked = viewOf(NumberOfQueues.bytes({ nsq: count, ncq: count })).getUint32(0, true);
     this.#setup.send(
       'Set Features, Number of Queues',
       (request) => commands.setFeatures(request, FeatureId.NumberOfQueues, asked),
       ({ dw0 }) => {
         const { nsq, ncq } = NumberOfQueues.decode(registerView(dw0));
-        this.#count = Math.min(ioQueues, nsq, ncq);
+        this.#division = divide(ioQueues, writeQueues, Math.min(count, nsq, ncq));
         this.#setup.go();
       },
     );
@@ -60,7 +62,8 @@ export class QueueSetup {
     );
     if (entries < options.queueEntries)
       controller.log('info', 'smaller queues than asked for', { asked: options.queueEntries, entries });
-    let left = this.#count;
+    association.queues.division = this.#division;
+    let left = this.#division.writes + this.#division.reads;
     association.onReady = (connection) => {
       this.#connect(connection, () => {
         if (--left === 0) this.#setup.go();

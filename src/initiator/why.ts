@@ -28,6 +28,9 @@ export interface WhyPath {
   readonly anaState: string | undefined;
   readonly anaGroup: number | undefined;
   readonly preferred: boolean;
+  /** I/O queues of its controller; of them, those that take reads alone, 0: all take everything. */
+  readonly ioQueues: number;
+  readonly readQueues: number;
   /** Commands that its controller has, of all heads. */
   readonly inFlight: number;
   /** Why the controller was lost, or failed to connect, last. */
@@ -142,6 +145,8 @@ function whyPath(path: Path, now: number): WhyPath {
     anaState: side.ana === undefined || ana === undefined ? undefined : anaStateName(ana),
     anaGroup: side.ana?.group(info),
     preferred: path.preferred,
+    ioQueues: path.queues?.connections.length ?? 0,
+    readQueues: path.queues?.division.reads ?? 0,
     inFlight: path.inFlight,
     reason: controller.reason?.message,
     timers: timers.sort((a, b) => a.inMs - b.inMs),

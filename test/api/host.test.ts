@@ -155,6 +155,8 @@ t.test('what cannot be is refused before anything is sent', async (t) => {
     [{ queue_size: 15 }, /queue_size 15 .* 16 to 1024/],
     [{ queue_size: 1025 }, /queue_size/],
     [{ nr_io_queues: 0 }, /nr_io_queues/],
+    [{ nr_write_queues: -1 }, /nr_write_queues/],
+    [{ nr_io_queues: 65_533, nr_write_queues: 2 }, /nr_write_queues 2 .* 0 to 1$/],
     [{ keep_alive_tmo: -1 }, /keep_alive_tmo/],
     [{ ctrl_loss_tmo: -2 }, /ctrl_loss_tmo/],
     [{ reconnect_delay: 0 }, /reconnect_delay/],

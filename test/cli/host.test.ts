@@ -56,6 +56,7 @@ t.test('help with an example for each command', async (t) => {
     '-q',
     '-I',
     '-i',
+    '-W',
     '-Q',
     '-k',
     '-c',

@@ -120,14 +120,18 @@ t.test('connect twice is the same as once; what is connected is there again afte
     state: 'live',
     already: false,
   });
-  t.match(await world.connect(made, 1, { reconnect_delay: 1 }), { device: 'nvme1', already: false });
+  const queues = { nr_io_queues: 1, nr_write_queues: 2 };
+  t.match(await world.connect(made, 1, { reconnect_delay: 1, ...queues }), {
+    device: 'nvme1',
+    already: false,
+  });
   t.match(await world.connect(made, 1), { device: 'nvme1', already: true });
   t.match(await world.connect(made, 1, { duplicate_connect: true }), { device: 'nvme2', already: false });
   t.match(await world.ask('disconnect', { device: 'nvme2' }), { disconnected: ['nvme2'] });
   const kept = {
     connections: [
       { ...to(made, 0), iopolicy: 'round-robin' },
-      { ...to(made, 1), reconnect_delay: 1 },
+      { ...to(made, 1), reconnect_delay: 1, ...queues },
     ],
     following: [],
   };
@@ -140,6 +144,8 @@ t.test('connect twice is the same as once; what is connected is there again afte
   await world.until(world.usable(2));
   const after = await world.show();
   t.match(after, { hostnqn: before.hostnqn, hostid: before.hostid });
+  const divided = after.subsystems[0]?.controllers.find(({ trsvcid }) => trsvcid === to(made, 1).trsvcid);
+  t.match(divided?.association, { ioQueues: 3, readQueues: 1 });
   t.match(after.subsystems, [
     {
       nqn: NQN,

@@ -587,7 +587,7 @@ t.test(
     const { world, controller } = up({ queueEntries: 16 });
     world.fake.script = ({ on }) => on.qid !== 0;
     const ended: number[] = [];
-    const queue = controller.ioQueue()!;
+    const queue = controller.association!.queues.next(false)!;
     for (let i = 0; i < 20; i++) {
       const request = new Request({ requestDone: ({ status }) => ended.push(status) });
       flush(request, 1);

@@ -36,8 +36,8 @@ interface Answer {
 }
 
 function placeOn(head: Head): Place | undefined {
-  for (const { usable, controller } of head.paths) {
-    const queue = usable ? controller.ioQueue() : undefined;
+  for (const { usable, controller, queues } of head.paths) {
+    const queue = usable ? queues?.next(false) : undefined;
     if (queue !== undefined) return { controller, queue };
   }
   return undefined;

@@ -27,7 +27,7 @@ interface Swap {
 /** A queue that takes both commands of a pair one after the other: two slots at least. */
 export function swapQueue(head: Head): Queue | undefined {
   for (const path of head.paths) {
-    const queue = path.usable ? path.controller.ioQueue() : undefined;
+    const queue = path.usable ? path.queues?.next(false) : undefined;
     if (queue !== undefined && queue.entries > 2) return queue;
   }
   return undefined;
