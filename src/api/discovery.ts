@@ -66,6 +66,11 @@ function eflagsText(eflags: Decoded<typeof DiscoveryEntry.eflags>): string {
   return named.length === 0 ? 'none' : named.join(', ');
 }
 
+/** Only hosts with a secure channel, which we do not have, are let in: it is required, or named without saying more. */
+export const asksForTls = ({ treq, sectype }: DiscoveryRecord): boolean =>
+  treq.startsWith(TREQ[SecureChannel.Required]) ||
+  (sectype !== SECTYPE[Sectype.None] && !treq.startsWith(TREQ[SecureChannel.NotRequired]));
+
 export function discoveryRecord(bytes: Uint8Array): DiscoveryRecord {
   const entry = DiscoveryEntry.decode(viewOf(bytes));
   return {

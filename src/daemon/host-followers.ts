@@ -1,6 +1,6 @@
 /** The discovery services that a host daemon follows, or asks once. */
 import { refusal } from '../api/answer.ts';
-import type { DiscoveryRecord } from '../api/discovery.ts';
+import { type DiscoveryRecord, asksForTls } from '../api/discovery.ts';
 import { NvmeError } from '../api/error.ts';
 import { type FollowOptions, followPolicy } from '../api/following.ts';
 import type { HostParts, NvmeHost } from '../api/host.ts';
@@ -87,9 +87,15 @@ export class HostFollowers {
     await Promise.all([...this.#following.keys()].map(stopped));
   }
 
-  /** Everything that a discovery service and those that it refers to name, once. */
-  async discover(entry: Omit<ConnectionEntry, 'subnqn'>): Promise<ConnectionEntry[]> {
+  /**
+   * Everything that a discovery service and those that it refers to name, once; `secured`: those of them that let in
+   * nobody without TLS.
+   */
+  async discover(
+    entry: Omit<ConnectionEntry, 'subnqn'>,
+  ): Promise<{ found: ConnectionEntry[]; secured: ConnectionEntry[] }> {
     const found = new Map<string, ConnectionEntry>();
+    const secured = new Map<string, ConnectionEntry>();
     const asked = new Set<string>();
     const services: { traddr: string; trsvcid?: string }[] = [
       { traddr: entry.traddr, ...(entry.trsvcid !== undefined && { trsvcid: entry.trsvcid }) },
@@ -108,13 +114,16 @@ export class HostFollowers {
         this.#env.trace.event('warn', 'a discovery service does not answer', fields);
         continue;
       }
-      for (const { subtype, trtype, traddr, trsvcid, subnqn } of records) {
+      for (const record of records) {
+        const { subtype, trtype, traddr, trsvcid, subnqn } = record;
         if (trtype !== 'tcp') continue;
-        if (subtype === 'nvme subsystem')
-          found.set(`${traddr} ${trsvcid} ${subnqn}`, { ...entry, traddr, trsvcid, subnqn });
-        else if (subtype === 'discovery subsystem referral') services.push({ traddr, trsvcid });
+        const closed = asksForTls(record);
+        if (subtype === 'nvme subsystem') {
+          const named = { ...entry, traddr, trsvcid, subnqn };
+          (closed ? secured : found).set(`${traddr} ${trsvcid} ${subnqn}`, named);
+        } else if (subtype === 'discovery subsystem referral' && !closed) services.push({ traddr, trsvcid });
       }
     }
-    return [...found.values()];
+    return { found: [...found.values()], secured: [...secured.values()] };
   }
 }

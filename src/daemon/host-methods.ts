@@ -11,7 +11,7 @@ import { contradictions } from '../initiator/recovery.ts';
 import { why } from '../initiator/why.ts';
 import type { Env } from '../runtime/ports.ts';
 import { type Methods, method } from './control-server.ts';
-import { connection, following, heads, recovery } from './host-document.ts';
+import { type ConnectionEntry, connection, following, heads, recovery } from './host-document.ts';
 import type { HostExports } from './host-exports.ts';
 import type { HostKeeper } from './host-keeper.ts';
 import { type HostShown, showHost } from './host-show.ts';
@@ -135,12 +135,14 @@ export function hostMethods({ env, keeper, exports, setLogLevel }: HostMethodPar
           persistent: z.boolean().default(false),
         }),
         async ({ persistent, subnqn, disconnect_after, ...entry }, { gone }) => {
-          const found = (await keeper.followers.discover(entry)).filter(
-            (each) => subnqn === undefined || each.subnqn === subnqn,
-          );
-          const failed: FailedShown[] = [];
+          const { found, secured } = await keeper.followers.discover(entry);
+          const wanted = (each: ConnectionEntry): boolean => subnqn === undefined || each.subnqn === subnqn;
+          const failed: FailedShown[] = secured.filter(wanted).map(({ subnqn: name, traddr, trsvcid }) => ({
+            ...{ subnqn: name, traddr, trsvcid, code: 'EACCES' },
+            why: 'it lets in nobody without TLS, which is not supported',
+          }));
           const made: ConnectedShown[] = [];
-          for (const each of found)
+          for (const each of found.filter(wanted))
             try {
               const { controller, already } = await keeper.connect(each, false, gone);
               made.push(connected(controller, already));

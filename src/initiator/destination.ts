@@ -1,6 +1,6 @@
 /** Where the records of a discovery log lead. */
-import { viewOf } from '../layout/struct.ts';
-import { DiscoveryEntry, Sectype, Subtype, Trtype, addressText } from '../nvme/discovery.ts';
+import { type Value, viewOf } from '../layout/struct.ts';
+import { DiscoveryEntry, SecureChannel, Sectype, Subtype, Trtype, addressText } from '../nvme/discovery.ts';
 import { nqnProblem } from '../nvme/nqn.ts';
 import type { Address } from '../runtime/ports.ts';
 import type { DiscoveryLog } from './discovery.ts';
@@ -14,6 +14,11 @@ export interface Destination {
 /** The same for the same place. */
 export const placeOf = ({ address, subnqn }: Pick<Destination, 'address' | 'subnqn'>): string =>
   `${address.host} ${address.port} ${subnqn}`;
+
+/** Only hosts with a secure channel, which we do not have, are let in: it is required, or named without saying more. */
+const asksForTls = ({ treq, sectype }: Value<typeof DiscoveryEntry>): boolean =>
+  treq.secureChannel === SecureChannel.Required ||
+  (sectype !== Sectype.None && treq.secureChannel !== SecureChannel.NotRequired);
 
 /** The destinations of a log that can be gone to, each once; the rest is counted. */
 export function destinations(log: DiscoveryLog): { found: Destination[]; unusable: number } {
@@ -30,7 +35,7 @@ export function destinations(log: DiscoveryLog): { found: Destination[]; unusabl
         : entry.subtype === Subtype.Referral
           ? 'service'
           : undefined;
-    const tcp = entry.trtype === Trtype.Tcp && entry.sectype === Sectype.None;
+    const tcp = entry.trtype === Trtype.Tcp && !asksForTls(entry);
     const good = /^\d{1,5}$/.test(port) && Number(port) > 0 && Number(port) < 65536 && host !== '';
     if (kind === undefined) continue;
     if (!tcp || !good || nqnProblem(subnqn) !== undefined) {

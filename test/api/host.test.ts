@@ -12,6 +12,7 @@ import {
 import { Flag } from '../../src/pdu/pdus.ts';
 import { Status } from '../../src/nvme/status.ts';
 import { DiscoveryEntry, DiscoveryHeader } from '../../src/nvme/discovery.ts';
+import { asksForTls, discoveryRecord } from '../../src/api/discovery.ts';
 import { memoryEnv, type MemoryEnv } from '../../src/runtime/memory/env.ts';
 import { FakeController, SUBNQN, UUID, type FakeCommand } from '../doubles/fake-controller.ts';
 
@@ -363,6 +364,20 @@ t.test('admin commands: decoded and raw', async (t) => {
   await rejects(t, world.run(controller!.listNamespaces()), 'EPROTO');
   await world.run(controller!.disconnect());
   t.equal(controller!.state, 'dead');
+});
+
+t.test('records that let in nobody without TLS: where it is required, or named without saying more', (t) => {
+  const asks = (secureChannel: number, sectype: number): boolean =>
+    asksForTls(discoveryRecord(DiscoveryEntry.bytes({ treq: { secureChannel, disableSqFlow: 1 }, sectype })));
+  t.strictSame(
+    [0, 1, 2].map((channel) => [0, 1, 2].map((type) => asks(channel, type))),
+    [
+      [false, true, true],
+      [true, true, true],
+      [false, false, false],
+    ],
+  );
+  t.end();
 });
 
 t.test('discover: records in the words of nvme-cli', async (t) => {

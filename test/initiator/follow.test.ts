@@ -315,20 +315,27 @@ t.test('records that lead nowhere are counted, and left out: other transports, T
   const bad: Record[] = [
     { ...nvm(1), trtype: 1 },
     { ...nvm(1), sectype: 2 },
+    { ...nvm(1), treq: { secureChannel: 1 } },
+    { ...nvm(1), sectype: 2, treq: { secureChannel: 1 } },
     { ...nvm(1), trsvcid: '0' },
     { ...nvm(1), trsvcid: '70000' },
     { ...nvm(1), trsvcid: 'x' },
     { ...nvm(1), traddr: '' },
     { ...nvm(1), subnqn: '' },
   ];
+  // TLS is offered there, and not required.
+  const open: Record = { ...nvm(4), sectype: 2, treq: { secureChannel: 2 } };
   const log = {
     genctr: 1,
-    records: [...bad, nvm(2), nvm(2), { ...nvm(3), subtype: 3 }].map((each) => DiscoveryEntry.bytes(each)),
+    records: [...bad, nvm(2), nvm(2), open, { ...nvm(3), subtype: 3 }].map((each) =>
+      DiscoveryEntry.bytes(each),
+    ),
   };
   const { found, unusable } = destinations(log);
   t.equal(unusable, bad.length);
   t.strictSame(found, [
     { kind: 'subsystem', address: { host: '127.0.0.1', port: 2 }, subnqn: 'nqn.2024-01.test:2' },
+    { kind: 'subsystem', address: { host: '127.0.0.1', port: 4 }, subnqn: 'nqn.2024-01.test:4' },
   ]);
   t.end();
 });
