@@ -2,13 +2,32 @@
 import type { z } from 'zod';
 import { ConfigError, type Path, formatPath } from './problem.ts';
 
+/** Levels of lists and objects; no configuration has ten. What walks a value takes a call for each. */
+const DEEPEST = 100;
+
 export function parseJson(json: string): unknown {
+  if (depthOf(json) > DEEPEST) throw new ConfigError(`more than ${DEEPEST} lists or objects in each other`);
   try {
     return JSON.parse(json) as unknown;
   } catch (error) {
     const cause = error instanceof Error ? error.message : String(error);
     throw new ConfigError(`not JSON: ${cause}`);
   }
+}
+
+/** How many lists and objects are open at once in it, whether it is JSON or not. */
+function depthOf(json: string): number {
+  let depth = 0;
+  let deepest = 0;
+  let inText = false;
+  for (let at = 0; at < json.length; at++) {
+    const char = json.charAt(at);
+    if (inText && char === '\\') at++;
+    else if (char === '"') inText = !inText;
+    else if (!inText && (char === '[' || char === '{')) deepest = Math.max(deepest, ++depth);
+    else if (!inText && (char === ']' || char === '}')) depth--;
+  }
+  return deepest;
 }
 
 /** What the schema makes of `value`. Throws a ConfigError about the first thing that is wrong. */

@@ -201,6 +201,9 @@ t.test('what is wrong with a document is said by its path: a row each', (t) => {
   for (const [path, value, message] of rows)
     t.throws(() => parseDocument(spoiled(path, value)), { message }, path);
   t.throws(() => parseDocument('{'), { message: /^not JSON: / });
+  const deep = (levels: number): string => `{"hosts": ${'['.repeat(levels)}"[\\"["${']'.repeat(levels)}}`;
+  t.throws(() => parseDocument(deep(99)), { message: /^version is/ }, 'brackets in a text do not count');
+  t.throws(() => parseDocument(deep(200_000)), { message: /^more than 100 lists or objects in each other$/ });
   t.throws(() => parseDocument('[]'), { message: /^the document is not an object$/ });
   t.doesNotThrow(() => parseDocument(JSON.stringify(good)));
   t.end();

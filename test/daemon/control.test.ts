@@ -494,6 +494,7 @@ t.test('what is no request is answered, and ends nothing but itself', async (t) 
     '{"id":7}\n',
     '\n',
     '{"id":"x","method":"show","params":{"a":1}}\n',
+    `{"id":9,"method":"show","params":${'['.repeat(100_000)}${']'.repeat(100_000)}}\n`,
     '{"id":8,"method":"log-l',
   ])
     socket.write(text);
@@ -505,9 +506,10 @@ t.test('what is no request is answered, and ends nothing but itself', async (t) 
     { id: null, error: { code: 'EINVAL', message: /^the request is not an object/ } },
     { id: 7, error: { message: /^method is missing/, path: 'method' } },
     { id: 'x', error: { message: /^a is not known/, path: 'a' } },
+    { id: null, error: { code: 'EINVAL', message: /^more than 100 lists/ } },
     { id: 8, result: {} },
   ]);
-  t.equal(answers.length, 5);
+  t.equal(answers.length, 6);
   const flood = connect(place.path);
   flood.on('error', () => undefined);
   let reply = '';
