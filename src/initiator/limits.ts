@@ -1,8 +1,8 @@
 /** Every limit of the initiator, with its default. Milliseconds, bytes and counts; all of them may be configured. */
 export interface Limits {
-  /** For the TCP connection, for the ICResp, and for the answer to each fabrics command while connecting. */
+  /** For the TCP connection, for the ICResp, and for the answer to Connect. */
   readonly connectTimeout: number;
-  /** For the answer to an admin command; an Asynchronous Event Request waits for ever. */
+  /** For the answer to an admin command, or about a property; an Asynchronous Event Request waits for ever. */
   readonly adminTimeout: number;
   /** For the answer to an I/O command. The clock starts when it is sent. */
   readonly ioTimeout: number;
