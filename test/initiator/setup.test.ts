@@ -1,5 +1,9 @@
 import t from 'tap';
+import { Capabilities } from '../../src/initiator/capabilities.ts';
 import { Connect, ConnectData } from '../../src/nvme/fabrics.ts';
+import { IDENTIFY_SIZE } from '../../src/nvme/identify.ts';
+import { IdController } from '../../src/nvme/identify-controller.ts';
+import { NvmIdController } from '../../src/nvme/identify-namespace.ts';
 import { viewOf } from '../../src/layout/struct.ts';
 import { Status } from '../../src/nvme/status.ts';
 import { ICResp, PduType } from '../../src/pdu/pdus.ts';
@@ -452,5 +456,15 @@ t.test('NUM.8 a connect that fails before it has a subsystem frees its number at
   t.strictSame(world.leftovers(), []);
   world.fake.script = () => false;
   t.equal(world.up().controller.name, 'nvme0');
+  t.end();
+});
+
+t.test('limits that a controller told once, and tells no more, do not count any longer', (t) => {
+  const can = new Capabilities();
+  can.learnNvm(NvmIdController.bytes({ dmrl: 1, dmrsl: 8, dmsl: 16n, wzsl: 1 }));
+  t.match(can, { maxRanges: 1, maxRangeBlocks: 8, maxDeallocate: 16, maxZeroes: 8192 });
+  can.learnController(IdController.decode(viewOf(new Uint8Array(IDENTIFY_SIZE))), 65_536);
+  t.match(can, { maxTransfer: 65_536, maxZeroes: Infinity, maxRanges: 256 });
+  t.match(can, { maxRangeBlocks: Infinity, maxDeallocate: Infinity });
   t.end();
 });
