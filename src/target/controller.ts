@@ -149,9 +149,9 @@ export class Controller {
     return VERSION_2_1;
   }
 
-  /** CRTO: CRIMT and CRWMT, both in 500 ms. */
+  /** CRTO: CRWMT in 500 ms; no CRIMT, for CRIMS is not set. */
   get crto(): number {
-    return (READY_TIMEOUT << 16) | READY_TIMEOUT;
+    return READY_TIMEOUT;
   }
 
   get cc(): number {

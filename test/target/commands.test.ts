@@ -194,6 +194,7 @@ void t.test('before and around Connect', (t) => {
   }
   t.equal(host.get(Property.CAP, 1) & 0xffffn, 1023n, 'MQES');
   t.equal(host.get(Property.VS), 0x20100n);
+  t.equal(host.get(Property.CRTO), 15n, 'CRTO: CRWMT as CAP.TO, and no CRIMT without CRMS.CRIMS');
   host.set(Property.CC, 0x460061);
   t.equal(host.get(Property.CSTS), 1n, 'CC.CSS 110b is taken, and RDY is immediate');
   host.set(Property.CC, 0x464061);
