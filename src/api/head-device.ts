@@ -26,10 +26,13 @@ const problemOf = (status: number): Problem => ({
   message: statusName(status),
 });
 
-export class HeadDevice implements BlockDevice {
-  readonly head: Head;
+/** What it needs of a head. */
+export type DiskHead = Pick<Head, 'blocks' | 'blockSize' | 'info' | 'submit'>;
 
-  constructor(head: Head) {
+export class HeadDevice implements BlockDevice {
+  readonly head: DiskHead;
+
+  constructor(head: DiskHead) {
     this.head = head;
   }
 
@@ -95,13 +98,13 @@ type Next = { readonly kind: IoKind; readonly what: What } | 'well' | 'as it end
 
 /** One or two I/Os on the head. */
 class Operation implements IoOwner {
-  readonly #head: Head;
+  readonly #head: DiskHead;
   readonly #done: Done;
   #after: ((status: number) => Next) | undefined;
   #io: Io | undefined = undefined;
   #cancelled = false;
 
-  constructor(head: Head, done: Done, after: ((status: number) => Next) | undefined) {
+  constructor(head: DiskHead, done: Done, after: ((status: number) => Next) | undefined) {
     this.#head = head;
     this.#done = done;
     this.#after = after;

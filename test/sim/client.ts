@@ -9,7 +9,7 @@ import type { Op, OpKind } from './oracle.ts';
 import type { Plan } from './plan.ts';
 import { controllerOf, drawProtection, lookAtProtection, setProtection } from './protect.ts';
 import type { SimRandom } from './random.ts';
-import { drawAction, reserve } from './reserve.ts';
+import { drawAction, drawPersistence, persist, reserve } from './reserve.ts';
 import { swap, swapQueue } from './swap.ts';
 import { verifyCommand } from './verify.ts';
 import type { NamespaceState } from './target-machine.ts';
@@ -33,7 +33,7 @@ export const SCRIBBLE = 0xa5;
 /** An I/O under way. */
 export interface Outstanding {
   readonly op: Op;
-  readonly io: Io;
+  readonly io: Pick<Io, 'running'>;
   readonly client: string;
   readonly namespace: NamespaceState;
 }
@@ -48,6 +48,7 @@ export class Client {
   readonly #verifyDice: SimRandom;
   readonly #interruptDice: SimRandom;
   readonly #protectDice: SimRandom;
+  readonly #persistDice: SimRandom;
   /** I/Os that are not begun yet, and loops that still run. */
   #left: number;
   running = 0;
@@ -62,6 +63,7 @@ export class Client {
     this.#verifyDice = world.random.fork(`${name} verify`);
     this.#interruptDice = world.random.fork(`${name} interrupt`);
     this.#protectDice = world.random.fork(`${name} protect`);
+    this.#persistDice = world.random.fork(`${name} persist`);
     this.#left = ios;
   }
 
@@ -179,8 +181,15 @@ export class Client {
   #reserve(namespace: NamespaceState, head: Head): boolean {
     if (namespace.reservations.pending.size >= ACTIONS) return false;
     const { world, host } = this;
+    const ended = (): void => this.#later(0);
+    const controller = this.#persistDice.oneIn(this.#plan.persistOneIn) ? controllerOf(head) : undefined;
+    if (controller !== undefined) {
+      const wanted = drawPersistence(this.#persistDice);
+      persist(world, this.name, host, namespace, controller, wanted, ended);
+      return true;
+    }
     const action = drawAction(this.#random, host.number, host.hostid, namespace.reservations.some);
-    reserve(world, this.name, host, namespace, head, action, () => this.#later(0));
+    reserve(world, this.name, host, namespace, head, action, ended);
     return true;
   }
 

@@ -13,6 +13,7 @@ import { isDnr } from '../../src/nvme/status.ts';
 import { MemoryInterfaces } from '../../src/runtime/memory/interfaces.ts';
 import { crc32c } from '../../src/runtime/crc32c.ts';
 import { MachineClock } from './clock.ts';
+import type { NbdRoom } from './nbd-room.ts';
 import type { Excuses } from './oracle.ts';
 import { TCP_PORT, type TargetMachine } from './target-machine.ts';
 import type { World } from './world.ts';
@@ -53,6 +54,8 @@ export class HostMachine {
   readonly options: HostOptions;
   readonly #names = new WeakMap<object, string>();
   #stopping = false;
+  /** Where its disks are served by NBD. */
+  nbd: NbdRoom | undefined = undefined;
   /** Commands that its clients aborted or cancelled. */
   aborts = 0;
   stopped = false;
@@ -88,6 +91,7 @@ export class HostMachine {
   }
 
   start(): void {
+    this.nbd?.start();
     this.#look();
   }
 
@@ -183,6 +187,11 @@ export class HostMachine {
 
   stop(done: () => void): void {
     this.#stopping = true;
+    if (this.nbd === undefined) this.#stop(done);
+    else this.nbd.stop(() => this.#stop(done));
+  }
+
+  #stop(done: () => void): void {
     this.registry.stop(() => {
       const { ports } = this.registry;
       for (const remote of ports.remotes) ports.removeRemote(remote, () => undefined);
@@ -233,6 +242,7 @@ export class HostMachine {
     const left = [
       ...[...this.process.timers].map(({ name }) => `timer ${name}`),
       ...world.net.open(this.process).map(({ name }) => `socket ${name}`),
+      ...(this.nbd?.left() ?? []),
       ...[...registry.controllers].map(({ name, state }) => `controller ${name} ${state.now}`),
       ...[...registry.subsystems].map(({ name }) => `subsystem ${name}`),
       ...registry.taken.map((number) => `number ${number}`),

@@ -3,7 +3,7 @@
  * finds nothing.
  */
 import type { Plan } from './plan.ts';
-import { GROWING, PROTECTED, RESERVED, STALE_WRITES } from './scenarios.ts';
+import { GROWING, PROTECTED, RESERVED, SERVED, STALE_WRITES } from './scenarios.ts';
 
 export interface Mutation {
   /** The historical defect. */
@@ -638,6 +638,61 @@ export const MUTATIONS: readonly Mutation[] = [
         file: 'src/target/write-protect.ts',
         from: '  if (namespace.protecting) {',
         to: '  if (namespace.protecting && from !== to) {',
+      },
+    ],
+  },
+  {
+    name: 'Reservation Persistence that Set Features sets is not kept (PTPL)',
+    plan: { ...RESERVED, persistOneIn: 3 },
+    edits: [
+      {
+        file: 'src/target/reservations.ts',
+        from: 'if (!before.ptpl && !outcome.state.ptpl) {',
+        to: "if (action.name === 'persist' || (!before.ptpl && !outcome.state.ptpl)) {",
+      },
+    ],
+  },
+  {
+    name: 'an NBD read buffer is used again before the socket took it',
+    plan: {
+      ...SERVED,
+      disk: { blockSize: 512, latency: 10, jitter: 0, syncLatency: 50, residentOneIn: 1, canPunch: true },
+      link: { latency: 5, jitter: 10, bandwidth: 2_000_000, segment: 65_536, window: 65_536, take: 0 },
+      duration: 50,
+      faults: [],
+    },
+    edits: [{ file: 'src/nbd/read.ts', from: 'sender.notify(piece);', to: 'piece.sent();' }],
+  },
+  {
+    name: 'NBD: FUA of a write is forgotten',
+    plan: SERVED,
+    edits: [
+      {
+        file: 'src/nbd/commands.ts',
+        from: 'request.connection.device.write(offset, parts, request.has(fua), request.operationDone),',
+        to: 'request.connection.device.write(offset, parts, false, request.operationDone),',
+      },
+    ],
+  },
+  {
+    name: 'NBD: a flush is answered at once',
+    plan: SERVED,
+    edits: [
+      {
+        file: 'src/nbd/commands.ts',
+        from: 'request.cancels.push(request.connection.device.flush(request.operationDone));',
+        to: 'request.operationDone(undefined);',
+      },
+    ],
+  },
+  {
+    name: 'NBD: what a client that has gone had under way is not given up, nor waited for',
+    plan: SERVED,
+    edits: [
+      {
+        file: 'src/nbd/requests.ts',
+        from: "      if (request.phase === 'admitted') this.#over(request);\n      else request.cancel();",
+        to: '      this.#over(request);',
       },
     ],
   },

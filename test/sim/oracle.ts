@@ -430,8 +430,8 @@ export class DiskOracle {
       case Status.AnaPersistentLoss:
       case Status.AnaInaccessible:
       case Status.AnaTransition:
-      // Its controller is being disabled.
       case Status.CommandSequenceError:
+        // Its controller is being disabled, or says so of the namespace.
         return op.direct && excuses.path;
       case Status.TransientTransportError:
         return excuses.corruption;

@@ -28,6 +28,8 @@ const NUMBERS = [
   'verifyOneIn',
   'interruptOneIn',
   'protectOneIn',
+  'persistOneIn',
+  'nbdClients',
   'duration',
 ] as const;
 const YES_NO = ['headerDigest', 'dataDigest', 'disableSqFlow', 'crashAtEnd'] as const;
@@ -50,6 +52,8 @@ const ZERO: readonly Field[] = [
   'verifyOneIn',
   'interruptOneIn',
   'protectOneIn',
+  'persistOneIn',
+  'nbdClients',
 ];
 const MOST = 1_000_000;
 

@@ -50,6 +50,8 @@ export interface Plan {
   readonly clients: number;
   /** I/Os of all clients together. */
   readonly ios: number;
+  /** NBD clients; they go round the hosts. */
+  readonly nbdClients: number;
   /** I/Os of one client at once. */
   readonly depth: number;
   /** The most blocks of one I/O. */
@@ -65,6 +67,8 @@ export interface Plan {
   readonly verifyOneIn: number;
   readonly interruptOneIn: number;
   readonly protectOneIn: number;
+  /** Of the actions on reservations. */
+  readonly persistOneIn: number;
   /** How long the traffic goes on, ms. */
   readonly duration: number;
   readonly faults: readonly Fault[];
@@ -119,6 +123,8 @@ export function swarm(seed: number, overrides: Partial<Plan> = {}): Plan {
     verifyOneIn: all.fork('verify').pick([0, 0, 0, 5, 20]),
     interruptOneIn: all.fork('interrupt').pick([0, 0, 0, 5, 20]),
     protectOneIn: all.fork('protect').pick([0, 0, 0, 0, 15, 50]),
+    persistOneIn: all.fork('persist').pick([0, 0, 5]),
+    nbdClients: all.fork('nbd').pick([0, 0, 0, 0, 1, 3]),
     duration,
     faults: quiet
       ? []

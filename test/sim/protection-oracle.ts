@@ -46,6 +46,8 @@ export class ProtectionOracle {
   readonly #watched = new Set<Op>();
   readonly #looks = new Set<Look>();
   #version = 0;
+  /** It may have been protected at some time. */
+  ever = false;
 
   constructor(name: string, report: Report) {
     this.name = name;
@@ -185,6 +187,7 @@ export class ProtectionOracle {
     for (const { now } of this.#possible) for (const { values } of this.#looks) values.add(now);
     const open = this.#possible.some(({ now }) => now === None);
     const shut = this.#possible.some(({ now }) => now !== None);
+    this.ever ||= shut;
     for (const op of this.#watched) {
       op.gates.writable ||= open;
       op.gates.protected ||= shut;

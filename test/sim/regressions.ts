@@ -23,6 +23,7 @@ const ONE = {
   verifyOneIn: 0,
   interruptOneIn: 0,
   protectOneIn: 0,
+  nbdClients: 0,
   headerDigest: false,
   dataDigest: false,
   crashAtEnd: false,

@@ -71,7 +71,12 @@ export const statusText = (status: number): string => `status ${status.toString(
 const CONFLICT = statusText(Status.ReservationConflict);
 const INVALID = statusText(Status.InvalidField);
 
-export function act(held: Held, host: string, action: ReservationAction | { name: 'report' }): Told {
+/** What a host may ask of reservations: actions, a report, and whether they persist (Get Features 83h). */
+export type Asked = ReservationAction | { readonly name: 'report' } | { readonly name: 'persistence' };
+
+export const persistenceText = (ptpl: boolean | number): string => `ptpl ${Number(ptpl)}`;
+
+export function act(held: Held, host: string, action: Asked): Told {
   const { keys } = held;
   const refused = (answer: string): Told => ({ held, answer, gone: [] });
   const next = (change: Partial<Held>, gone: readonly string[] = []): Told => ({
@@ -83,6 +88,8 @@ export function act(held: Held, host: string, action: ReservationAction | { name
   switch (action.name) {
     case 'report':
       return { held, answer: heldText(held), gone: [] };
+    case 'persistence':
+      return { held, answer: persistenceText(held.ptpl), gone: [] };
     case 'persist':
       return next({ ptpl: action.ptpl });
     case 'register': {

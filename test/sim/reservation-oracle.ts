@@ -3,11 +3,16 @@
  * the actions leads to (Wing and Gong, "Testing and verifying concurrent objects"). An answer that fits none of them is
  * wrong, and so is an I/O that was let through, or was refused, while no state says so.
  */
-import type { ReservationAction } from '../../src/target/reservation.ts';
-import { NOTHING_HELD, act, allows, heldText, restarted, type Held } from './reservation-model.ts';
+import {
+  NOTHING_HELD,
+  act,
+  allows,
+  heldText,
+  restarted,
+  type Asked,
+  type Held,
+} from './reservation-model.ts';
 import type { Op, Report } from './oracle.ts';
-
-export type Asked = ReservationAction | { readonly name: 'report' };
 
 /** An action that was asked for, and is not known to be over. */
 interface Pending {

@@ -1,8 +1,10 @@
 /** Reservations, as cluster software uses them: straight from their commands, never repeated (GHOST.2). */
-import type { RawCommand } from '../../src/initiator/commands.ts';
+import { getFeatures, setFeatures, type RawCommand } from '../../src/initiator/commands.ts';
+import type { Controller } from '../../src/initiator/controller.ts';
 import type { Head } from '../../src/initiator/head.ts';
 import { Io } from '../../src/initiator/io.ts';
 import { viewOf } from '../../src/layout/struct.ts';
+import { FeatureId } from '../../src/nvme/features.ts';
 import { IoOpcode } from '../../src/nvme/opcode.ts';
 import {
   AcquireAction,
@@ -18,10 +20,10 @@ import {
   ReservationReport,
   decodeReservationReport,
 } from '../../src/nvme/reservation.ts';
+import { SqeHead } from '../../src/nvme/sqe.ts';
 import { DNR, Status } from '../../src/nvme/status.ts';
 import { isOver, watchWires } from './client.ts';
-import { reportText, statusText, type Held } from './reservation-model.ts';
-import type { Asked } from './reservation-oracle.ts';
+import { persistenceText, reportText, statusText, type Asked, type Held } from './reservation-model.ts';
 import type { SimRandom } from './random.ts';
 import type { HostMachine } from './host-machine.ts';
 import type { NamespaceState } from './target-machine.ts';
@@ -150,4 +152,51 @@ export function reserve(
   const { wires } = watchWires(world, io);
   reservations.begin(id, host.hostid, action, () => calls > 0 && [...wires].every(isOver));
   head.submit(io);
+}
+
+type Persistence = Extract<Asked, { name: 'persist' | 'persistence' }>;
+
+/** Persist Through Power Loss set for the whole namespace, by whoever administers it, or looked at. */
+export function drawPersistence(random: SimRandom): Persistence {
+  return random.oneIn(3) ? { name: 'persistence' } : { name: 'persist', ptpl: !random.oneIn(3) };
+}
+
+/** Reservation Persistence (FID 83h) on the admin queue of a controller; `ended` is called once, with the status. */
+export function persist(
+  world: World,
+  client: string,
+  host: HostMachine,
+  namespace: NamespaceState,
+  controller: Controller,
+  action: Persistence,
+  ended: (status: number) => void,
+): void {
+  const { reservations, oracle, plan } = namespace;
+  const id = world.nextOp();
+  const transport = controller.association?.admin?.transport;
+  const wire = transport && world.net.wireOf(transport.local, transport.remote);
+  let calls = 0;
+  world.trace.note(`${action.name} begins #${id} ${oracle.name}`, client);
+  reservations.begin(id, host.hostid, action, () => calls > 0 && (wire === undefined || isOver(wire)));
+  controller.admin(
+    (request) => {
+      if (action.name === 'persist')
+        setFeatures(request, FeatureId.ReservationPersistence, action.ptpl ? 1 : 0);
+      else getFeatures(request, FeatureId.ReservationPersistence, plan.nsid);
+      SqeHead.nsid.set(request.view, 0, plan.nsid);
+    },
+    ({ status, dw0 }) => {
+      if (++calls > 1) world.violation('ONCE', `${action.name} #${id} of ${client} ended twice`, [client]);
+      world.trace.note(`${action.name} ends #${id} ${oracle.name}`, client, status, dw0);
+      const now = world.clock.micros;
+      if (status === 0)
+        reservations.answered(id, action.name === 'persist' ? statusText(0) : persistenceText(dw0), now);
+      else {
+        const excuses = host.excuses(world.machineOf(namespace));
+        oracle.checkExcused(`${action.name} #${id}`, status, excuses, false, true);
+        if ((status & ~DNR) !== Status.AbortedByHost) reservations.refused(id);
+      }
+      ended(status);
+    },
+  );
 }

@@ -102,6 +102,31 @@ export const PROTECTED: Partial<Plan> = {
   crashAtEnd: true,
 };
 
+/** NBD clients of two hosts on a few blocks; paths go and return. */
+export const SERVED: Partial<Plan> = {
+  ...SMALL,
+  hosts: 2,
+  addresses: 2,
+  ways: 2,
+  blocks: 16,
+  clients: 2,
+  nbdClients: 4,
+  depth: 4,
+  ios: 200,
+  reserveOneIn: 0,
+  kato: 2000,
+  duration: 1000,
+  recovery: { reconnectDelay: 50, ctrlLossTmo: Infinity },
+  faults: [
+    fault('stall down', 150, { ms: 400 }),
+    fault('cut', 300),
+    fault('grow namespace', 400),
+    fault('disconnect', 500),
+    fault('toggle namespace', 700),
+    fault('toggle namespace', 800),
+  ],
+};
+
 /** A namespace that grows while its hosts are still looking at others, over a link that takes its time. */
 export const GROWING: Partial<Plan> = {
   ...SMALL,
@@ -117,6 +142,7 @@ export const GROWING: Partial<Plan> = {
 
 export const SCENARIOS: readonly Scenario[] = [
   scenario('LIFE.3 a namespace that changes while hosts look at others is looked at again', GROWING),
+  scenario('NBD clients come, go in the middle and come back; a path that is lost is time', SERVED),
   scenario('PROTECT write protection under I/O, and through a power loss', PROTECTED),
   scenario('RESERVATION six types, preempted, aborted, and kept through a power loss (PTPL)', RESERVED),
   scenario('RESERVATION LIFE.7 a reservation belongs to its host, not to the controllers that come and go', {

@@ -9,7 +9,7 @@ import { inject } from './faults.ts';
 import type { HostMachine } from './host-machine.ts';
 import { controllerOf, lookAtProtection, setProtection } from './protect.ts';
 import { reserve } from './reserve.ts';
-import type { Asked } from './reservation-oracle.ts';
+import type { Asked } from './reservation-model.ts';
 import type { Plan } from './plan.ts';
 import type { NamespaceState, TargetMachine } from './target-machine.ts';
 import { World, type Violation } from './world.ts';
@@ -36,16 +36,18 @@ export function simulate(plan: Plan, listener?: (line: string) => void): Result 
 }
 
 function traffic(world: World): boolean {
-  const { plan, clock, clients } = world;
+  const { plan, clock, clients, nbdClients } = world;
   for (const target of world.targets) target.start();
   for (const host of world.hosts) host.start();
-  for (const client of clients) client.start();
+  for (const client of [...clients, ...nbdClients]) client.start();
   for (const fault of plan.faults)
     clock.after(`fault: ${fault.kind}`, fault.at * 1000, () => {
       if (!healing) inject(world, fault);
     });
   let healing = false;
-  const over = world.run('the traffic to end', TRAFFIC, () => clients.every(({ running }) => running === 0));
+  const over = world.run('the traffic to end', TRAFFIC, () =>
+    [...clients, ...nbdClients].every(({ running }) => running === 0),
+  );
   healing = true;
   return over;
 }

@@ -13,6 +13,8 @@ import { SimClock } from './clock.ts';
 import { SimDisk } from './disk.ts';
 import { HostMachine, type Way } from './host-machine.ts';
 import { hangReport } from './hang.ts';
+import { NbdClient } from './nbd-client.ts';
+import { NbdRoom } from './nbd-room.ts';
 import { SimNet } from './net.ts';
 import { DiskOracle, type Op } from './oracle.ts';
 import type { Plan } from './plan.ts';
@@ -26,6 +28,9 @@ import { SimTrace } from './trace.ts';
 const CHECK_ALL = 256;
 /** No simulation needs more: something spins. */
 const MOST_EVENTS = 3_000_000;
+
+/** How a local socket behaves. */
+const LOCAL = { latency: 5, jitter: 50, bandwidth: 2_000_000, segment: 65_536, window: 16_384, take: 2000 };
 
 /** A broken rule. */
 export interface Violation {
@@ -54,6 +59,9 @@ export class World {
   readonly targets: TargetMachine[] = [];
   readonly hosts: HostMachine[] = [];
   readonly clients: Client[] = [];
+  readonly nbdClients: NbdClient[] = [];
+  /** Sockets that only one machine sees. */
+  readonly local: SimNet;
   readonly namespaces: NamespaceState[] = [];
   readonly outstanding = new Set<Outstanding>();
   /** Reads that are over, with their buffers. */
@@ -70,12 +78,14 @@ export class World {
     this.random = new SimRandom(plan.seed).fork('world');
     this.trace = new SimTrace(this.clock, listener);
     this.net = new SimNet(this.clock, this.random.fork('net'), this.trace, plan.link);
+    this.local = new SimNet(this.clock, this.random.fork('local'), this.trace, LOCAL);
     this.net.onTouched = (events) => this.#touched(events);
     this.bounds = boundsOf(plan);
     for (let i = 0; i < plan.targets; i++) this.#addTarget(i);
     for (let i = 0; i < plan.subsystems; i++) this.#addSubsystem(i);
     for (let i = 0; i < plan.hosts; i++) this.#addHost(i);
     for (let i = 0; i < plan.clients; i++) this.#addClient(i);
+    for (let i = 0; i < plan.nbdClients; i++) this.#addNbdClient(i);
   }
 
   // ---- what there is
@@ -157,6 +167,12 @@ export class World {
     const { plan } = this;
     const share = Math.floor(plan.ios / plan.clients) + (index < plan.ios % plan.clients ? 1 : 0);
     this.clients.push(new Client(this, `c${index}`, this.hosts[index % plan.hosts]!, share, plan));
+  }
+
+  #addNbdClient(index: number): void {
+    const host = this.hosts[index % this.plan.hosts]!;
+    host.nbd ??= new NbdRoom(this, host);
+    this.nbdClients.push(new NbdClient(this, `n${index}`, host.nbd));
   }
 
   nextOp(): number {
@@ -261,6 +277,7 @@ export class World {
     for (const target of this.targets) target.invariants();
     for (const host of this.hosts) {
       host.registry.invariants();
+      host.nbd?.server.invariants();
       host.checkNames();
     }
   }
