@@ -5,7 +5,7 @@ import { Io } from '../../src/initiator/io.ts';
 import { copyCommand } from './copy.ts';
 import type { HostMachine } from './host-machine.ts';
 import { interrupt } from './interrupt.ts';
-import type { Op, OpKind } from './oracle.ts';
+import { ONE_COMMAND, type Op, type OpKind } from './oracle.ts';
 import type { Plan } from './plan.ts';
 import { controllerOf, drawProtection, lookAtProtection, setProtection } from './protect.ts';
 import type { SimRandom } from './random.ts';
@@ -23,9 +23,6 @@ const PATIENCE = 20;
 const ACTIONS = 4;
 /** Changes of its write protection at once. */
 const PROTECTIONS = 3;
-
-/** What every target takes in one command, bytes. */
-export const SINGLE = 8192;
 
 /** What a client puts into buffers that it got back. */
 export const SCRIBBLE = 0xa5;
@@ -132,7 +129,8 @@ export class Client {
   #verify(namespace: NamespaceState, head: Head, size: number): void {
     const dice = this.#verifyDice;
     const past = dice.oneIn(6);
-    const blocks = 1 + dice.below(Math.min(size, this.#plan.ioBlocks, SINGLE / namespace.plan.blockSize));
+    const blocks =
+      1 + dice.below(Math.min(size, this.#plan.ioBlocks, ONE_COMMAND / namespace.plan.blockSize));
     const slba = past ? namespace.oracle.blocks + 1 - blocks + dice.below(4) : dice.below(size - blocks + 1);
     const fua = dice.oneIn(this.#plan.fuaOneIn);
     this.#submit(namespace, head, { kind: 'verify', slba, blocks, fua });

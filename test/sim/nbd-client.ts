@@ -249,6 +249,7 @@ class Link {
     const { oracle, plan } = namespace;
     const id = world.nextOp();
     const op = oracle.begin(id, kind, slba, blocks, fua, world.clock.micros);
+    op.relayed = true;
     world.trace.note(`nbd ${kind} begins #${id} ${oracle.name}`, name, slba, blocks);
     namespace.reservations.watch(op, host.hostid);
     namespace.protection.watch(op);

@@ -10,6 +10,9 @@ import { homeOf, readStamp, stamp, valueOf, writerOf } from './stamp.ts';
 
 export type OpKind = Exclude<IoKind, 'compare' | 'command'> | 'copy' | 'verify';
 
+/** What every target takes in one command, bytes. */
+export const ONE_COMMAND = 8192;
+
 /** Kinds that change nothing. */
 const LOOKS: ReadonlySet<OpKind> = new Set(['read', 'flush', 'verify']);
 
@@ -33,6 +36,8 @@ export interface Op {
   ways: number;
   /** It went straight to a queue: there was no head that chooses another path. */
   direct: boolean;
+  /** It went through somebody else, who was answered before its client was. */
+  relayed: boolean;
   /** What reservations may have said while it was under way, and that its client knows how it ended. */
   readonly gates: {
     allowed: boolean;
@@ -77,6 +82,8 @@ export class DiskOracle {
   readonly #changes = new Map<number, Change>();
   /** Changes that are under way, or whose outcome is unknown and still open. */
   readonly #open = new Set<Change>();
+  /** When power was lost last. */
+  #crashedAt = -1;
 
   constructor(name: string, disk: SimDisk, report: Report) {
     this.name = name;
@@ -144,6 +151,7 @@ export class DiskOracle {
       sent: false,
       ways: 0,
       direct: false,
+      relayed: false,
       gates: {
         allowed: false,
         refused: false,
@@ -252,12 +260,19 @@ export class DiskOracle {
     return [this.name, this.disk.name, `#${op.id} `];
   }
 
+  /** A part of it may have ended before the power was lost, and nobody can tell which. */
+  #spansCrash({ start, relayed, blocks }: Op): boolean {
+    return start <= this.#crashedAt && (relayed || blocks * this.blockSize > ONE_COMMAND);
+  }
+
   #read(op: Op, now: number): void {
+    const spans = this.#spansCrash(op);
     for (let i = 0; i < op.blocks; i++) {
       const block = this.#blocks[op.slba + i]!;
       const value = readStamp(op.data.subarray(i * this.blockSize, (i + 1) * this.blockSize));
       if (typeof value === 'string')
         this.#report('TORN', `read #${op.id} of ${block.name} saw ${value}`, this.#about(op));
+      else if (spans) continue;
       else if (value !== 0 && homeOf(value) !== op.slba + i && !block.mayHold(value))
         this.#report(
           'TORN',
@@ -298,6 +313,10 @@ export class DiskOracle {
   #changed(op: Op, now: number): void {
     const change = op.change!;
     this.#open.delete(change);
+    if (this.#spansCrash(op)) {
+      change.closes = now;
+      return;
+    }
     // Deallocate is advice: acknowledged, it may still have done nothing (DISK.4).
     if (op.kind === 'deallocate') change.closes = now;
     else change.end = now;
@@ -479,6 +498,7 @@ export class DiskOracle {
 
   /** Power was lost, after `targetEnded`. */
   crashed(now: number): void {
+    this.#crashedAt = now;
     BlockHistory.crash(this.#blocks, now);
     // A value that was replaced may be back.
     this.#swaps.clear();
