@@ -44,6 +44,10 @@ export const bytesOf = (size: number | string): number =>
 /** What can be wrong with a request whatever the disk says. Throws a ConfigError. */
 export function checkRequest(request: NamespaceRequest): void {
   const { blockSize = 512, nsid, anagrpid = 1 } = request;
+  // Programs in JavaScript have nobody who looks at types.
+  const { file, memory } = request as { readonly file?: unknown; readonly memory?: unknown };
+  if ((file === undefined) === (memory === undefined))
+    throw new ConfigError('a namespace has either file, a path, or memory, its size');
   const name = 'file' in request ? request.file : 'memory';
   const wrong = (problem: string): ConfigError => new ConfigError(`${name}: ${problem}`);
   if (name === '') throw new ConfigError('the path of a file is empty');

@@ -36,6 +36,8 @@ t.test('namespaces come, grow and go while a host is connected', async (t) => {
   await t.rejects(target.addNamespace({ file }), { code: 'EBUSY' });
   await t.rejects(target.removeNamespace(9), { code: 'ENOENT' });
   await t.rejects(target.resize(2, 1000), { code: 'EINVAL' });
+  for (const wrong of [{}, { size: MiB }, { path: file }, { file, memory: MiB }])
+    await t.rejects(target.addNamespace(wrong as never), { code: 'EINVAL', message: /either file/ });
   await t.rejects(target.resize(1, MiB), { code: 'ENOTSUP' });
   fs.renameSync(file, `${file}.moved`);
   await t.rejects(target.resize(2, MiB), { code: 'ENOTSUP', message: /is not its file/ });
