@@ -172,12 +172,12 @@ export class Namespace {
    */
   disable(done: IoDone): void {
     if (!this.state.is('enabled')) {
-      this.#whenClosed(done);
+      this.whenClosed(done);
       return;
     }
     this.state.to('disabling', 'disabled by the operator');
     this.#leave();
-    this.#whenClosed(done);
+    this.whenClosed(done);
   }
 
   /** Gives it a volume again. Throws RangeError when it cannot be this namespace's, or when there is one. */
@@ -202,7 +202,7 @@ export class Namespace {
   close(done: IoDone, sync = false): void {
     if (!this.removed) this.state.to('removed', 'taken out of its subsystem');
     if (this.volume !== undefined) this.#leave(sync);
-    this.#whenClosed(done);
+    this.whenClosed(done);
   }
 
   #watch(volume: Volume): void {
@@ -243,7 +243,8 @@ export class Namespace {
     else close();
   }
 
-  #whenClosed(done: IoDone): void {
+  /** Calls `done` when no volume is on its way out: nothing that was begun in one goes on. */
+  whenClosed(done: IoDone): void {
     if (this.#leaving === undefined) done(undefined);
     else this.#waiters.push(done);
   }

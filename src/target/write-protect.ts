@@ -77,9 +77,14 @@ function save(namespace: Namespace, state: number, done: IoDone): void {
   namespace.saveFacts(done);
 }
 
-/** Waits for every change that is under way, then for a sync. */
-function settle({ volume }: Namespace, done: (error: IoError | undefined) => void): void {
-  if (volume === undefined || volume.readOnly || volume.size === 0) {
+/** Waits for every change that is under way, also in a volume that is just being closed, then for a sync. */
+function settle(namespace: Namespace, done: (error: IoError | undefined) => void): void {
+  const { volume } = namespace;
+  if (volume === undefined) {
+    namespace.whenClosed(() => done(undefined));
+    return;
+  }
+  if (volume.readOnly || volume.size === 0) {
     done(undefined);
     return;
   }

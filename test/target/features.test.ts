@@ -236,6 +236,25 @@ t.test('write protection is answered when changes have ended, are synced, and th
   t.end();
 });
 
+t.test('write protection is answered when a volume that is being closed writes nothing any more', (t) => {
+  const file = new FaultyFile(2 ** 20);
+  const world = new TargetWorld({}, { file: () => file });
+  const { io, admin } = world.up();
+  const running = io.command(rw(IoOpcode.Write, 5, 1, inCapsule(512)), bytes(1));
+  world.settle();
+  world.namespace.disable(() => undefined);
+  const cid = sendSet(admin, FeatureId.WriteProtection, Protected, 1);
+  world.settle();
+  t.equal(admin.completion(cid), undefined, 'the write is under way');
+  for (let i = 0; i < 4; i++) {
+    file.step();
+    world.settle();
+  }
+  t.equal(io.response(running).status, 0);
+  t.equal(admin.response(cid).status, 0);
+  t.end();
+});
+
 t.test('write protection survives a restart; until power cycle it does not', (t) => {
   for (const [state, left] of [
     [Protected, Protected],
