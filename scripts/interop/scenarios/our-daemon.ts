@@ -9,6 +9,9 @@ import { noise, sameBytes } from '../pattern.ts';
 import { TO_LINUX, type Scenario } from '../scenario.ts';
 
 const MiB = 1024 * 1024;
+const UUID = '6f1f3c52-52d7-4f0b-9a53-0c8a3c1b7e11';
+/** Of whichever number: that is its subsystem's, which is its first controller's (NUM.2). */
+const DISK = `uuid.${UUID}`;
 
 export const OUR_DAEMON: Scenario = {
   name: 'host-daemon',
@@ -16,7 +19,7 @@ export const OUR_DAEMON: Scenario = {
     'hostd and its commands: two paths, a way that goes and returns under a read, why, kill -9 of hostd, disconnect',
   direction: TO_LINUX,
   async run(context) {
-    const linux = await context.linux({ ports: 2 });
+    const linux = await context.linux({ ports: 2, uuid: UUID });
     let hostd = await started(context);
     context.later(() => stopped(hostd));
     const timers = ['--reconnect-delay', '1', '--keep-alive-tmo', '5', '--ctrl-loss-tmo', '-1'];
@@ -27,9 +30,9 @@ export const OUR_DAEMON: Scenario = {
     const data = noise(8 * MiB);
     const [from, back] = [join(context.folder, 'from'), join(context.folder, 'back')];
     await writeFile(from, data);
-    await context.cli(['write', '--head', 'nvme0n1', '--data', from, '--fua']);
+    await context.cli(['write', '--head', DISK, '--data', from, '--fua']);
     const readBack = async (): Promise<void> => {
-      await context.cli(['read', '--head', 'nvme0n1', '--blocks', String(data.length / 512), '--data', back]);
+      await context.cli(['read', '--head', DISK, '--blocks', String(data.length / 512), '--data', back]);
       sameBytes(await readFile(back), data, 'what was read');
     };
     await readBack();
