@@ -7,7 +7,7 @@
  */
 import { assert } from '../../src/runtime/assert.ts';
 import { Fifo } from '../../src/runtime/fifo.ts';
-import type { Address, Transport, TransportEvents } from '../../src/runtime/ports.ts';
+import type { Address, Timer, Transport, TransportEvents } from '../../src/runtime/ports.ts';
 import type { MachineClock } from './clock.ts';
 import { readable } from './lent.ts';
 import type { Direction, Link } from './link.ts';
@@ -41,6 +41,7 @@ class Pipe {
   #sent = 0;
   #taking = false;
   #moving = false;
+  #next: Timer | undefined = undefined;
   #timesOut = false;
   /** After the buffered bytes: an end, or a reset. */
   last: 'end' | 'reset' | undefined = undefined;
@@ -107,12 +108,19 @@ class Pipe {
     const { link } = this;
     const stalled = Math.max(0, link.stalledUntil[this.direction] - link.clock.micros);
     const gap = again ? Math.ceil((1000 * link.options.segment) / link.options.bandwidth) : link.delay();
-    link.clock.after(`${this.from.name} sends`, stalled + gap, () => {
+    this.#next = link.clock.after(`${this.from.name} sends`, stalled + gap, () => {
       this.#moving = false;
       if (this.#blocked) this.#timeOut();
       else if (link.stalledUntil[this.direction] > link.clock.micros) this.move();
       else this.#arrive();
     });
+  }
+
+  /** The way is free again: what waits for the end of a stall does not any more. */
+  goOn(): void {
+    if (this.#moving) this.#next?.cancel();
+    this.#moving = false;
+    this.move();
   }
 
   /** TCP gives up on a peer that does not answer for long. */
@@ -430,8 +438,8 @@ export class Wire {
   goOn(): void {
     const { clock, random } = this.link;
     clock.after(`wire ${this.id} sends again`, random.below(RETRANSMIT), () => {
-      this.client.out.move();
-      this.server.out.move();
+      this.client.out.goOn();
+      this.server.out.goOn();
     });
   }
 
