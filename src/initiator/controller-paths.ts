@@ -68,13 +68,16 @@ export class ControllerPaths {
 
   /**
    * They were looked at. `more`: namespaces came, and what the log that we have says of their groups is old, if it says
-   * anything: nobody is told of changes to a group that he has no namespace of.
+   * anything: nobody is told of changes to a group that he has no namespace of. One that went and came back between two
+   * looks, in another group or not, seems to have been there all the time, so that the log is read after every look but
+   * the first of an association, which has just read it.
    */
   scanned(more: boolean): void {
     this.#follow();
+    const again = this.lookedAt;
     this.#lookedAt = true;
     this.ana?.watch();
-    if (more) this.ana?.read();
+    if (more || again) this.ana?.read();
   }
 
   /** The log is not what it was. True: it is read. */

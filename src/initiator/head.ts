@@ -150,7 +150,8 @@ export class Head {
     this.#settle();
     this.#candidates = this.#choose();
     this.traffic.kick();
-    this.#tell();
+    // Of a head that went just now, nothing is told any more (NUM.11).
+    if (!this.state.is('gone')) this.#tell();
   }
 
   /** In the journal: it can be used, or not any more. */

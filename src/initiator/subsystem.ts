@@ -231,8 +231,9 @@ export class Subsystem {
     side.refused.delete(info.nsid);
     const head = placed === 'own head' ? this.#newHead(info) : placed.join.head;
     const path = head.addPath(side, info);
-    this.#tell(path, info);
+    // It is there before anything else is told of it.
     this.registry.journal.record('path added', path.name, path.id, `to ${head.name}, NSID ${info.nsid}`);
+    this.#tell(path, info);
     controller.log('info', 'namespace', {
       head: head.name,
       path: path.name,

@@ -298,6 +298,18 @@ t.test('a namespace that comes is in a state that nobody told: the log is read a
   t.end();
 });
 
+t.test('a namespace that went and came back between two looks: the log is read again', (t) => {
+  const m = new Multipath({ sides: 1, ana: [Optimized] });
+  m.a.setAna(Inaccessible);
+  t.equal(m.head.paths[0]?.is, 'waiting');
+  // While it was away nobody told of its group.
+  m.a.setAna(Optimized, false);
+  m.a.rescan();
+  t.equal(m.head.paths[0]?.is, 'optimized');
+  t.strictSame(m.stop(), []);
+  t.end();
+});
+
 const CAPABILITIES = { anagrpmax: 128, nanagrpid: 128, nn: 1024, mnan: 1024, anatt: 10 };
 const capabilities: [Partial<typeof CAPABILITIES>, number | RegExp][] = [
   [{}, 16 + 128 * 32 + 1024 * 4],

@@ -181,6 +181,21 @@ t.test('NUM.11 every event and object has an id that is never used again', (t) =
   t.end();
 });
 
+t.test('NUM.11 nothing is told of an object before it was added, or after it was removed', (t) => {
+  const world = new HostWorld();
+  const { controller } = world.up({ recovery });
+  controller.disconnect('disconnected', () => undefined);
+  world.settle();
+  const there = new Map<number, string>();
+  for (const { kind, id, name } of world.registry.journal.since(0)) {
+    if (kind.endsWith('added')) there.set(id, name);
+    t.equal(there.get(id), name, `${kind} ${name}`);
+    if (kind.endsWith('removed')) there.delete(id);
+  }
+  t.equal(there.size, 0);
+  t.end();
+});
+
 t.test('the list of what happened is bounded, and heard by those who want to', (t) => {
   const world = new HostWorld();
   const journal = new Journal(world.env.clock, 3);

@@ -324,6 +324,9 @@ t.test('PORT.10 two unregisters end together; a register meanwhile is another ge
   t.equal(controller.association?.remote, again);
   t.equal(remove(world, remote).done, 1, 'a third one, of what is gone, at once');
   t.equal(controller.state.now, 'live', 'NUM.11 and it does not touch the new one');
+  controller.reset('test');
+  world.settle();
+  t.equal(controller.state.now, 'live', 'the next association finds the new one, too');
   const third = ports.addRemote('', ADDRESS);
   t.equal(third, again, 'registering what is there changes nothing');
   const local = remote.local;
@@ -335,6 +338,10 @@ t.test('PORT.10 two unregisters end together; a register meanwhile is another ge
   t.equal(gone, 2);
   t.equal(controller.state.now, 'live');
   t.not(controller.association?.remote.local, local);
+  ports.removeLocal(local, () => gone++);
+  controller.reset('test');
+  world.settle();
+  t.strictSame([gone, controller.state.now], [3, 'live'], 'one that is gone takes nothing along');
   stop(t, world);
   t.end();
 });

@@ -5,6 +5,7 @@ import { Io } from '../../src/initiator/io.ts';
 import { copyCommand } from './copy.ts';
 import type { HostMachine } from './host-machine.ts';
 import { interrupt } from './interrupt.ts';
+import { endProblem, submitProblem, watchIo } from './io-rules.ts';
 import { ONE_COMMAND, type Op, type OpKind } from './oracle.ts';
 import type { Plan } from './plan.ts';
 import { controllerOf, drawProtection, lookAtProtection, setProtection } from './protect.ts';
@@ -240,6 +241,8 @@ export function submitIo(
       world.violation('ONCE', `${kind} #${id} of ${client} ended twice`, [client, `#${id} `]);
       return;
     }
+    const early = endProblem(io);
+    if (early !== undefined) world.violation('HEAD.6', `${kind} #${id} ${early}`, [`#${id} `]);
     world.outstanding.delete(outstanding);
     op.sent = io.sent;
     op.ways = wires.size;
@@ -268,7 +271,10 @@ export function submitIo(
   const outstanding: Outstanding = { op, io, client, namespace };
   world.outstanding.add(outstanding);
   const { wires, repeats, sent } = watchWires(world, io);
+  watchIo(world, io, `#${id}`);
   head.submit(io);
+  const problem = submitProblem(io);
+  if (problem !== undefined) world.violation('QUIESCE.1', `${kind} #${id} is ${problem}`, [`#${id} `]);
   const { change } = op;
   if (change !== undefined) {
     change.over = () => calls > 0 && [...wires].every(isOver);

@@ -36,8 +36,13 @@ class SimEvent implements Timer {
 const before = (a: SimEvent, b: SimEvent): boolean =>
   a.at < b.at || (a.at === b.at && a.sequence < b.sequence);
 
+/** What comes last in its microsecond has a number that nothing else reaches. */
+const LAST = 2 ** 40;
+
 export class SimClock {
   micros = 0;
+  /** Timers of processes fire after everything else of their microsecond; else in the order in which all was asked for. */
+  timersLast = false;
   /** Events that have happened. */
   events = 0;
   #sequence = 0;
@@ -50,7 +55,7 @@ export class SimClock {
     const event = new SimEvent(
       name,
       this.micros + Math.max(0, Math.ceil(micros)),
-      ++this.#sequence,
+      ++this.#sequence + (this.timersLast && owner !== undefined ? LAST : 0),
       owner,
       fire,
     );

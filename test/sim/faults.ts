@@ -1,6 +1,7 @@
 /** What is done to a world while it works. A fault is plain data; `which` is taken modulo what there is. */
 import { AnaState } from '../../src/nvme/ana-log.ts';
 import type { DiskFault } from './disk.ts';
+import type { HostMachine, Way } from './host-machine.ts';
 import type { SimRandom } from './random.ts';
 import type { NamespaceState, TargetMachine } from './target-machine.ts';
 import type { World } from './world.ts';
@@ -18,6 +19,7 @@ const LINK = [
   'refuse connects',
   'slow connects',
   'corrupt',
+  'slow close',
 ] as const;
 /** To one target. */
 const MACHINE = ['stop', 'kill', 'crash'] as const;
@@ -30,8 +32,19 @@ const DISK: readonly DiskFault[] = [
   'sync EIO',
   'punch ENOTSUP',
 ];
-/** By an operator of a host: a controller, its ports. */
-const HOST_OPERATOR = ['disconnect', 'reset controller', 'remote port away', 'local port away'] as const;
+/** By an operator of a host: a controller, its ports, its heads, the whole process. */
+const HOST_OPERATOR = [
+  'disconnect',
+  'reset controller',
+  'remote port away',
+  'local port away',
+  'stay away',
+  'restart host',
+  'delayed removal',
+  'discover',
+] as const;
+/** In scenarios only: where it does not hit, it is a `disconnect`. */
+const IN_TIME = 'return with timer';
 /** By an operator of a target: a namespace, its size, its group; a port and its states; a controller. */
 const OPERATOR = [
   ...HOST_OPERATOR,
@@ -42,6 +55,8 @@ const OPERATOR = [
   'ana state',
   'port goes',
   'kick controller',
+  'replace namespace',
+  'number of queues',
 ] as const;
 
 const ANA_STATES = [
@@ -55,12 +70,31 @@ const ANA_STATES = [
 const DELETE = 'delete subsystem';
 
 export type FaultKind =
-  (typeof LINK)[number] | (typeof MACHINE)[number] | DiskFault | (typeof OPERATOR)[number] | typeof DELETE;
+  | (typeof LINK)[number]
+  | (typeof MACHINE)[number]
+  | DiskFault
+  | (typeof OPERATOR)[number]
+  | typeof DELETE
+  | typeof IN_TIME;
 
 /** A socket cannot read what it was lent: costs a connection. */
 const LENT: DiskFault = 'send EFAULT';
 
-export const FAULT_KINDS: readonly FaultKind[] = [...LINK, ...MACHINE, ...DISK, ...OPERATOR, LENT, DELETE];
+/** Those that only scenarios ask for: they are stories, and most of them need others around them. */
+const STORIES: readonly FaultKind[] = [
+  'slow close',
+  'stay away',
+  'restart host',
+  'delayed removal',
+  'discover',
+  'replace namespace',
+  'number of queues',
+];
+
+const ALL: readonly FaultKind[] = [...LINK, ...MACHINE, ...DISK, ...OPERATOR, LENT, DELETE];
+
+/** What seeds draw. */
+export const FAULT_KINDS = ALL.filter((kind) => !STORIES.includes(kind));
 
 export interface Fault {
   readonly kind: FaultKind;
@@ -91,7 +125,7 @@ export function inject(world: World, fault: Fault): void {
   const { kind } = fault;
   if ((LINK as readonly string[]).includes(kind)) injectLink(world, fault);
   else if ((MACHINE as readonly string[]).includes(kind)) injectMachine(world, fault);
-  else if ((OPERATOR as readonly string[]).includes(kind)) operate(world, fault);
+  else if (kind === IN_TIME || (OPERATOR as readonly string[]).includes(kind)) operate(world, fault);
   else {
     const namespace = world.namespaces[fault.which % world.namespaces.length]!;
     if (kind === DELETE) {
@@ -111,6 +145,7 @@ function injectLink(world: World, { kind, which, ms, count }: Fault): void {
   const link = links[which % links.length];
   if (link === undefined) return;
   world.disturb(link.name.split('→')[0]!);
+  link.disturbedUntil = Math.max(link.disturbedUntil, clock.micros + ms * 1000);
   const later = (undo: () => void): void =>
     void clock.after(`${link.name}: the end of ${kind}`, ms * 1000, undo);
   const wires = [...link.wires];
@@ -146,6 +181,12 @@ function injectLink(world: World, { kind, which, ms, count }: Fault): void {
         link.connectDelay = 0;
       });
       return;
+    case 'slow close':
+      link.closeDelay = ms * 1000;
+      later(() => {
+        link.closeDelay = 0;
+      });
+      return;
     case 'corrupt':
       link.corrupt[which % 2 === 0 ? 'up' : 'down'] += count;
       return;
@@ -172,16 +213,12 @@ function injectMachine(world: World, { kind, which, ms }: Fault): void {
 }
 
 function operate(world: World, fault: Fault): void {
-  const { kind, which, count, ms } = fault;
-  if ((HOST_OPERATOR as readonly string[]).includes(kind)) {
+  const { kind, which, count } = fault;
+  if (kind === IN_TIME || (HOST_OPERATOR as readonly string[]).includes(kind)) {
     const ways = world.hosts.flatMap((host) => host.ways.map((way) => ({ host, way })));
     const { host, way } = ways[which % ways.length]!;
     world.disturb(host.name);
-    if (kind === 'disconnect') host.disconnect(way);
-    else if (kind === 'reset controller')
-      for (let i = 0; i < count; i++)
-        world.clock.after(`${host.name}: reset`, i * which * 100, () => host.reset(way));
-    else host.portAway(way, kind === 'local port away', ms);
+    operateHost(world, host, way, fault);
     return;
   }
   const namespace = world.namespaces[which % world.namespaces.length]!;
@@ -195,6 +232,36 @@ function operate(world: World, fault: Fault): void {
       if (kind === 'toggle namespace') machine.toggle(namespace);
       else machine.grow(namespace, 4);
     });
+}
+
+function operateHost(world: World, host: HostMachine, way: Way, { kind, which, count, ms }: Fault): void {
+  const { operator } = host;
+  switch (kind) {
+    case 'disconnect':
+      operator.disconnect(way);
+      return;
+    case 'stay away':
+      operator.stayAway(way, ms);
+      return;
+    case 'reset controller':
+      for (let i = 0; i < count; i++)
+        world.clock.after(`${host.name}: reset`, i * which * 100, () => operator.reset(way));
+      return;
+    case 'restart host':
+      host.restart(ms, count % 2 === 0);
+      return;
+    case 'delayed removal':
+      operator.setDelayedRemoval(way, count);
+      return;
+    case 'discover':
+      operator.discover(way, ms);
+      return;
+    case IN_TIME:
+      operator.returnWithTimer(way, count);
+      return;
+    default:
+      operator.portAway(way, kind === 'local port away', ms, count, which % 4);
+  }
 }
 
 /** What changes on the target and is undone after a while; false: it is something else. */
@@ -224,6 +291,14 @@ function operateTarget(
       break;
     case 'kick controller':
       machine.kick(which);
+      break;
+    case 'replace namespace':
+      machine.replace(namespace);
+      undo(() => machine.restore(namespace));
+      break;
+    case 'number of queues':
+      machine.setIoQueues(namespace.plan.nqn, count);
+      undo(() => machine.setIoQueues(namespace.plan.nqn, undefined));
       break;
     default:
       return false;

@@ -1,6 +1,7 @@
 /**
  * A machine that runs an initiator: the real registry and its controllers, and somebody who connects what should be
- * connected and is not, as `host.connect` would be called again by its user.
+ * connected and is not, as `host.connect` would be called again by its user. The process stops and starts again; what
+ * else its operator does is in `host-operator.ts`.
  */
 import type { Controller } from '../../src/initiator/controller.ts';
 import type { ControllerOptions } from '../../src/initiator/controller-options.ts';
@@ -9,13 +10,17 @@ import type { Limits } from '../../src/initiator/limits.ts';
 import type { Recovery } from '../../src/initiator/recovery.ts';
 import { Registry } from '../../src/initiator/registry.ts';
 import type { HeadSettings } from '../../src/initiator/subsystem.ts';
+import { DISCOVERY_NQN } from '../../src/nvme/nqn.ts';
 import { isDnr } from '../../src/nvme/status.ts';
 import { MemoryInterfaces } from '../../src/runtime/memory/interfaces.ts';
 import { crc32c } from '../../src/runtime/crc32c.ts';
 import { MachineClock } from './clock.ts';
+import { HostOperator } from './host-operator.ts';
 import type { NbdRoom } from './nbd-room.ts';
 import type { Excuses } from './oracle.ts';
+import { HostRules } from './rules.ts';
 import { TCP_PORT, type TargetMachine } from './target-machine.ts';
+import { WatchedNet } from './watched-net.ts';
 import type { World } from './world.ts';
 
 /** One controller that the host is meant to have. */
@@ -31,6 +36,9 @@ export interface Way {
   connected: boolean;
   /** Not to be connected before this moment, microseconds. */
   notBefore: number;
+  /** When it was begun to be connected last, and how long that took, microseconds. */
+  began: number;
+  took: number;
 }
 
 export interface HostOptions {
@@ -48,31 +56,43 @@ export interface HostOptions {
 export class HostMachine {
   readonly world: World;
   readonly name: string;
-  readonly process: MachineClock;
-  readonly registry: Registry;
+  process!: MachineClock;
+  registry!: Registry;
+  rules!: HostRules;
   readonly ways: Way[] = [];
   readonly options: HostOptions;
+  readonly operator: HostOperator;
   readonly #names = new WeakMap<object, string>();
-  #stopping = false;
   /** Where its disks are served by NBD. */
   nbd: NbdRoom | undefined = undefined;
   /** Commands that its clients aborted or cancelled. */
   aborts = 0;
-  stopped = false;
+  #boots = 0;
+  state: 'on' | 'stopping' | 'off' = 'off';
+  /** It is over for good: who waits for that. */
+  #last: (() => void) | undefined = undefined;
 
   constructor(world: World, name: string, options: HostOptions) {
     this.world = world;
     this.name = name;
     this.options = options;
+    this.operator = new HostOperator(this);
+    this.#boot();
+  }
+
+  /** A process of its own: nothing is known of what the last one had. */
+  #boot(): void {
+    const { world, name, options } = this;
     this.process = new MachineClock(world.clock, name);
     const unused = (): never => {
       throw new Error('a host has no disks');
     };
+    const net = this.newNet(undefined);
     this.registry = new Registry(
       {
         clock: this.process,
-        random: world.random.fork(name),
-        net: world.net.port(this.process),
+        random: world.random.fork(this.#boots === 0 ? name : `${name} ${this.#boots}`),
+        net,
         interfaces: new MemoryInterfaces(),
         files: { open: unused, memory: unused },
         store: { read: unused, write: unused, remove: unused },
@@ -81,6 +101,15 @@ export class HostMachine {
       },
       options.limits,
     );
+    net.registry = this.registry;
+    this.rules = new HostRules(world, name, this.registry);
+    this.#boots++;
+    this.state = 'on';
+  }
+
+  /** Sockets of their own, watched. */
+  newNet(registry: Registry | undefined): WatchedNet {
+    return new WatchedNet(this.world, this.name, this.world.net.port(this.process), registry);
   }
 
   get number(): number {
@@ -91,45 +120,70 @@ export class HostMachine {
   }
 
   start(): void {
+    if (this.state === 'off') this.#boot();
     this.nbd?.start();
-    this.#look();
+    this.#look(this.process);
   }
 
-  #look(): void {
-    if (this.#stopping) return;
+  #look(process: MachineClock): void {
+    if (this.state !== 'on' || this.process !== process) return;
     for (const way of this.ways)
-      if (way.controller === undefined && way.notBefore <= this.world.clock.micros) this.#connect(way);
+      if (way.controller === undefined && way.notBefore <= this.world.clock.micros) this.connect(way);
       else if (way.controller?.state.is('dead') === true) {
         this.#checkKept(way, way.controller);
         way.controller = undefined;
-        way.notBefore = this.world.clock.micros + this.options.look;
+        way.notBefore = Math.max(way.notBefore, this.world.clock.micros + this.options.look);
       }
-    this.world.clock.after(`${this.name} looks at its controllers`, this.options.look, () => this.#look());
+    this.world.clock.after(`${this.name} looks at its controllers`, this.options.look, () =>
+      this.#look(process),
+    );
   }
 
-  #connect(way: Way): void {
-    const { kato, headerDigest, dataDigest, recovery, heads, keepTrying } = this.options;
+  /** Who the host says that it is, and how it connects. */
+  get #identity(): Pick<
+    ControllerOptions,
+    'localHost' | 'hostnqn' | 'hostid' | 'headerDigest' | 'dataDigest'
+  > {
+    const { headerDigest, dataDigest } = this.options;
+    const hostnqn = `nqn.2014-08.org.nvmexpress:uuid:${this.hostid}`;
+    return { localHost: this.name, hostnqn, hostid: this.hostid, headerDigest, dataDigest };
+  }
+
+  connect(way: Way): void {
+    const { kato, recovery, heads, keepTrying } = this.options;
     const options: ControllerOptions = {
+      ...this.#identity,
       address: { host: way.address, port: TCP_PORT },
-      localHost: this.name,
       subnqn: way.nqn,
-      hostnqn: `nqn.2014-08.org.nvmexpress:uuid:${this.hostid}`,
-      hostid: this.hostid,
       ioQueues: way.ioQueues,
       queueEntries: way.queueEntries,
       kato,
-      headerDigest,
-      dataDigest,
       disableSqFlow: way.disableSqFlow,
       recovery,
       heads,
       keepTrying,
     };
     way.connected = false;
+    way.began = this.world.clock.micros;
     way.controller = this.registry.connect(options, (reason) => {
       way.connected = reason === undefined;
+      way.took = this.world.clock.micros - way.began;
       this.world.connected(this, way, reason);
     });
+  }
+
+  /** A controller of the discovery service behind a way. */
+  discover(way: Way): Controller | undefined {
+    const options: ControllerOptions = {
+      ...this.#identity,
+      address: { host: way.address, port: TCP_PORT },
+      subnqn: DISCOVERY_NQN,
+      ioQueues: 0,
+      queueEntries: 32,
+      kato: this.options.kato,
+      disableSqFlow: false,
+    };
+    return this.registry.connect(options, () => undefined);
   }
 
   /** A controller that is never given up goes only when somebody says so: its user, or the target (DNR). */
@@ -144,74 +198,84 @@ export class HostMachine {
       );
   }
 
-  /** The user takes one of its controllers away; it will be connected again. */
-  disconnect(way: Way): void {
-    way.controller?.disconnect('disconnected', () => undefined);
-  }
-
-  /** The user resets a controller. */
-  reset(way: Way): void {
-    way.controller?.reset('asked for');
-  }
-
-  /** The remote port of a way goes, and returns; with its local port, sockets and all, if `local`. */
-  portAway(way: Way, local: boolean, ms: number): void {
-    const { ports } = this.registry;
-    const remote = ports.remotes.find(
-      ({ address, state }) => address.host === way.address && state === 'online',
-    );
-    if (remote === undefined) return;
-    let gone = false;
-    const since = this.world.clock.micros;
-    const done = (): void => {
-      gone = true;
-    };
-    if (local) ports.removeLocal(remote.local, done);
-    else ports.removeRemote(remote, done);
-    this.world.clock.after(`${this.name}: port of ${way.address} returns`, ms * 1000, () => {
-      if (this.#stopping) return;
-      if (local) ports.addLocal(this.name, this.world.net.port(this.process));
-      else ports.addRemote(this.name, { host: way.address, port: TCP_PORT });
-    });
-    // PORT.2: bounded by what the transport needs to end.
-    const bound = (this.options.limits.terminateTimeout ?? 5000) + 1000;
-    this.world.clock.after(`${this.name}: port of ${way.address} is gone`, bound * 1000, () => {
-      if (!gone)
-        this.world.violation(
-          'PORT.2',
-          `${this.name}: the port to ${way.address} was unregistered at ${since} and is still ${remote.state}`,
-          [this.name],
-        );
-    });
-  }
-
+  /** The last stop: `done` is called when nothing is left. */
   stop(done: () => void): void {
-    this.#stopping = true;
-    if (this.nbd === undefined) this.#stop(done);
-    else this.nbd.stop(() => this.#stop(done));
+    this.#last = done;
+    if (this.state === 'on') this.#end(() => undefined);
+    else if (this.state === 'off') done();
   }
 
-  #stop(done: () => void): void {
-    this.registry.stop(() => {
-      const { ports } = this.registry;
-      for (const remote of ports.remotes) ports.removeRemote(remote, () => undefined);
-      for (const local of [...ports.locals.values()]) ports.removeLocal(local, () => undefined);
-      // The last callbacks of this turn come first.
-      this.world.clock.after(`${this.name} exits`, 1, () => {
-        this.#checkLeft();
-        this.stopped = true;
-        done();
-      });
+  /**
+   * The process stops, and starts again after a while. PORT.11: it does so within a bound, although somebody keeps its
+   * volumes open, if `open`.
+   */
+  restart(ms: number, open: boolean): void {
+    // An NBD room stays for as long as its host.
+    if (this.state !== 'on' || this.nbd !== undefined) return;
+    const { world, registry } = this;
+    const kept = open ? [...registry.subsystems] : [];
+    for (const subsystem of kept) subsystem.handles++;
+    let over = false;
+    world.clock.after(`${this.name} must have stopped`, world.bounds.stop * 1000, () => {
+      if (!over)
+        world.violation('PORT.11', `${this.name} has not stopped after ${world.bounds.stop} ms`, [this.name]);
     });
+    this.#end(() => {
+      over = true;
+      if (kept.length > 0) world.mark('PORT.11 a host stopped, and a volume was open');
+      for (const subsystem of kept) {
+        if (subsystem.gone)
+          world.violation('NUM.7', `${this.name}: ${subsystem.name} is gone, and it is open`, [this.name]);
+        subsystem.handles--;
+        registry.collect(subsystem);
+      }
+      if (this.#last === undefined) world.clock.after(`${this.name} starts`, ms * 1000, () => this.heal());
+    });
+  }
+
+  /** The operator undoes what he did: it runs, and connects whatever it should. */
+  heal(): void {
+    for (const way of this.ways) way.notBefore = 0;
+    this.operator.heal();
+    if (this.state === 'off' && this.#last === undefined) this.start();
+  }
+
+  #end(stopped: () => void): void {
+    this.state = 'stopping';
+    this.world.trace.note('stops', this.name);
+    if (this.nbd === undefined) this.#endRegistry(stopped);
+    else this.nbd.stop(() => this.#endRegistry(stopped));
+  }
+
+  #endRegistry(stopped: () => void): void {
+    const { registry, rules, process, world } = this;
+    rules.stop(
+      () => {
+        const { ports } = registry;
+        for (const remote of ports.remotes) ports.removeRemote(remote, () => undefined);
+        for (const local of [...ports.locals.values()]) ports.removeLocal(local, () => undefined);
+        // The last callbacks of this turn come first.
+        world.clock.after(`${this.name} exits`, 1, () => {
+          stopped();
+          this.#checkLeft();
+          process.kill();
+          for (const way of this.ways) way.controller = undefined;
+          this.state = 'off';
+          this.#last?.();
+        });
+      },
+      () => process.timers,
+    );
   }
 
   head(nqn: string, nsid: number): Head | undefined {
-    return this.registry.subsystem(nqn)?.head(nsid);
+    const uuid = this.world.uuidOf(nqn, nsid);
+    return this.registry.subsystem(nqn)?.heads.find((head) => head.nsid === nsid && head.info.uuid === uuid);
   }
 
   /** Every controller is live. */
   get live(): boolean {
-    return this.ways.every(({ controller }) => controller?.state.is('live') === true);
+    return this.state === 'on' && this.ways.every(({ controller }) => controller?.state.is('live') === true);
   }
 
   /** NUM.4, NUM.9: what a subsystem and its heads are called never changes, whatever controllers do. */

@@ -117,7 +117,9 @@ export function interrupt(
   world.clock.after(`${client} takes #${id} back`, delay, () => {
     // One that waits for a slot has no CID yet.
     const cid = request.place === 'waiting' ? undefined : SqeHead.cid.get(request.view, 0);
-    if (cid === undefined || !place.controller.ioConnections.includes(queue.connection)) {
+    const { controller } = place;
+    const gone = controller.state.is('dead') || !controller.ioConnections.includes(queue.connection);
+    if (cid === undefined || gone) {
       asking = false;
       settle();
       return;

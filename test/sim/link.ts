@@ -40,6 +40,12 @@ export class Link {
   /** Connects are refused, or take so much longer. */
   refusing = false;
   connectDelay = 0;
+  /** How long a host's socket that was reset takes to be gone. */
+  closeDelay = 0;
+  /** Sockets that take so long. */
+  readonly closing = new Set<() => void>();
+  /** Until when something is done to it, microseconds. */
+  disturbedUntil = -Infinity;
   /** Bytes that were damaged. */
   damaged = 0;
 
@@ -70,7 +76,8 @@ export class Link {
   /** Everything is as it should be. */
   heal(): void {
     this.refusing = false;
-    this.connectDelay = 0;
+    this.connectDelay = this.closeDelay = 0;
+    for (const close of [...this.closing]) close();
     for (const direction of ['up', 'down'] as const) {
       this.corrupt[direction] = 0;
       this.stalledUntil[direction] = 0;

@@ -3,6 +3,7 @@
  * finds nothing.
  */
 import type { Plan } from './plan.ts';
+import { HOST_MUTATIONS } from './mutations-host.ts';
 import { GROWING, PROTECTED, RESERVED, SERVED, STALE_WRITES } from './scenarios.ts';
 
 export interface Mutation {
@@ -38,6 +39,7 @@ const HEAD = 'src/initiator/head.ts';
 const TRAFFIC = 'src/initiator/traffic.ts';
 
 export const MUTATIONS: readonly Mutation[] = [
+  ...HOST_MUTATIONS,
   {
     name: 'the requeue list is kicked before the path is visible (QUIESCE.3)',
     edits: [

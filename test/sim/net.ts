@@ -146,6 +146,8 @@ export class SimNet implements WireUser {
     const link = this.link(process.name, to.host);
     const client = { process, address: { host: options.localHost ?? process.name, port: this.#nextPort++ } };
     let cancelled = false;
+    let handed = false;
+    let made: Wire | undefined;
     const refuse = (code: string): void => {
       this.trace.note(code, link.name);
       if (!cancelled && !process.dead)
@@ -170,23 +172,23 @@ export class SimNet implements WireUser {
         process: listening.process,
         address: to,
       });
+      made = wire;
       wire.client.lends = options.chunksAreLent === true;
       this.wires.push(wire);
       this.trace.note('accepts', link.name, wire.id);
       listening.accept(wire.server);
       this.clock.after(`${link.name}: SYN ACK`, link.delay(), () => {
-        if (process.dead) return;
+        if (process.dead || cancelled) return;
+        handed = true;
         if (wire.client.over) done({ code: 'ECONNRESET', message: `${to.host} reset the connection` });
-        else if (cancelled) {
-          wire.client.start({ data: () => undefined, end: () => undefined, closed: () => undefined });
-          wire.client.reset();
-        } else done(undefined, wire.client);
+        else done(undefined, wire.client);
       });
     };
     this.clock.after(`${link.name}: SYN`, link.delay() + link.connectDelay, arrive);
     return {
       cancel: () => {
         cancelled = true;
+        if (!handed) made?.client.forsake();
       },
     };
   }

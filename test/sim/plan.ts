@@ -26,6 +26,8 @@ export interface Plan {
   /** Namespaces of each subsystem, and their size. */
   readonly namespaces: number;
   readonly blocks: number;
+  /** Each of them is one host's, and one controller's at a time (LIFE.4). */
+  readonly privateNamespaces: boolean;
   /** Controllers of each host for each subsystem, at most one for each address. */
   readonly ways: number;
   readonly ioQueues: number;
@@ -99,6 +101,7 @@ export function swarm(seed: number, overrides: Partial<Plan> = {}): Plan {
     subsystems: few(3),
     namespaces: few(3),
     blocks: shape.pick([8, 16, 64]),
+    privateNamespaces: false,
     ways: Math.max(several, few(3)),
     ioQueues: few(8),
     queueEntries: shape.pick([2, 3, 5, 9, 17, 33, 129]),

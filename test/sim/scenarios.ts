@@ -1,39 +1,8 @@
-/**
- * Simulations that are about something. What a scenario does not say is drawn from the seed, so one scenario is as many
- * simulations as it has seeds. To add one: a name that says the rule, and what it needs.
- */
-import type { Fault, FaultKind } from './faults.ts';
+/** Every scenario; those of the initiator's rules are in `scenarios-host.ts` and `scenarios-heads.ts`. */
 import type { Plan } from './plan.ts';
-
-export interface Scenario {
-  readonly name: string;
-  readonly plan: Partial<Plan>;
-}
-
-const scenario = (name: string, plan: Partial<Plan>): Scenario => ({ name, plan });
-
-/** One fault: `ms` after the start, of the first thing that it may hit, unless told otherwise. */
-const fault = (kind: FaultKind, at: number, more: Partial<Fault> = {}): Fault => ({
-  kind,
-  at,
-  ms: 100,
-  which: 0,
-  count: 1,
-  ...more,
-});
-
-const SMALL = { hosts: 1, targets: 1, subsystems: 1, namespaces: 1, ways: 1, addresses: 1, lastAddressAt: 0 };
-
-/** One head over two paths that are never given up. */
-const TWO_PATHS: Partial<Plan> = {
-  ...SMALL,
-  addresses: 2,
-  ways: 2,
-  clients: 4,
-  kato: 2000,
-  duration: 2000,
-  recovery: { reconnectDelay: 50, ctrlLossTmo: Infinity },
-};
+import { SMALL, TWO_PATHS, fault, scenario, type Scenario } from './scenario.ts';
+import { HEAD_SCENARIOS } from './scenarios-heads.ts';
+import { HOST_SCENARIOS } from './scenarios-host.ts';
 
 /**
  * Connections that are lost while what was sent on them is still on its way: the target carries it out late. Two paths,
@@ -141,6 +110,8 @@ export const GROWING: Partial<Plan> = {
 };
 
 export const SCENARIOS: readonly Scenario[] = [
+  ...HOST_SCENARIOS,
+  ...HEAD_SCENARIOS,
   scenario('LIFE.3 a namespace that changes while hosts look at others is looked at again', GROWING),
   scenario('NBD clients come, go in the middle and come back; a path that is lost is time', SERVED),
   scenario('PROTECT write protection under I/O, and through a power loss', PROTECTED),
@@ -153,82 +124,6 @@ export const SCENARIOS: readonly Scenario[] = [
     crashAtEnd: false,
   }),
   scenario('GHOST.2 writes of a lost connection do not overtake what is newer', STALE_WRITES),
-  scenario('QUIESCE.3 paths come and go by ANA, and nobody is forgotten', {
-    ...SMALL,
-    hosts: 2,
-    addresses: 2,
-    ways: 2,
-    clients: 4,
-    kato: 2000,
-    duration: 2000,
-    recovery: { reconnectDelay: 50, ctrlLossTmo: Infinity },
-    faults: [0, 1, 2, 3, 4, 5].map((i) => fault('ana state', 100 + 300 * i, { which: i, ms: 250, count: 3 })),
-  }),
-  scenario('QUIESCE.4 QUIESCE.6 resets one after the other under traffic', {
-    ...TWO_PATHS,
-    faults: [100, 110, 500, 900, 905].map((at, which) => fault('reset controller', at, { which, count: 4 })),
-  }),
-  scenario('QUIESCE.5 QUIESCE.2 a path that connects again for long keeps nobody, and the other one serves', {
-    ...TWO_PATHS,
-    faults: [
-      fault('blackhole both', 100, { ms: 20_000 }),
-      fault('reset controller', 150),
-      fault('ana state', 300, { ms: 400, which: 1, count: 3 }),
-    ],
-  }),
-  scenario('QUIESCE.7 running out of command slots is back-pressure', {
-    ...TWO_PATHS,
-    queueEntries: 2,
-    depth: 16,
-    faults: [fault('cut', 300), fault('stall down', 500, { ms: 400 })],
-  }),
-  scenario('QUIESCE.13 what error recovery cancels ends once, and its data touches nobody', {
-    ...TWO_PATHS,
-    hostLimits: { ioTimeout: 500, abortTimeout: 300, connectTimeout: 2000, adminTimeout: 3000 },
-    faults: [200, 700, 1200].map((at, which) => fault('stall down', at, { ms: 2000, which })),
-  }),
-  scenario('PORT.7 ports go and return before the timers, as if a link had bounced', {
-    ...TWO_PATHS,
-    faults: [0, 1, 2, 3].map((i) =>
-      fault(i % 2 === 0 ? 'remote port away' : 'local port away', 150 + 350 * i, { ms: 200, which: i }),
-    ),
-  }),
-  scenario('PORT.5 PORT.6 a port goes while its controller connects', {
-    ...TWO_PATHS,
-    faults: [
-      fault('slow connects', 100, { ms: 400 }),
-      fault('cut', 110),
-      fault('remote port away', 250, { ms: 900 }),
-      fault('remote port away', 1500, { ms: 1, which: 1 }),
-    ],
-  }),
-  scenario('PORT.8 PORT.9 a port stays away until dev_loss_tmo, and what it carried is freed', {
-    ...TWO_PATHS,
-    recovery: { reconnectDelay: 50, ctrlLossTmo: Infinity, devLossTmo: 300 },
-    heads: { delayedRemoval: 1 },
-    faults: [
-      fault('remote port away', 200, { ms: 4000 }),
-      fault('local port away', 600, { ms: 4000, which: 1 }),
-    ],
-  }),
-  scenario('NUM.5 NUM.9 controllers of one subsystem come and go in turn; its heads keep their names', {
-    ...TWO_PATHS,
-    hosts: 2,
-    faults: [0, 1, 2, 3, 4, 5].map((which) => fault('disconnect', 150 + 250 * which, { which })),
-  }),
-  scenario('HEAD.9 flapping within delayed_removal_secs', {
-    ...TWO_PATHS,
-    heads: { delayedRemoval: 1 },
-    faults: [0, 1, 2, 3, 4, 5].map((i) => fault('disconnect', 100 + 300 * i, { which: i % 2 })),
-  }),
-  scenario('HEAD.13 I/O fails fast, then the controller goes, then the head', {
-    ...TWO_PATHS,
-    duration: 3000,
-    heads: { delayedRemoval: 1 },
-    recovery: { reconnectDelay: 50, fastIoFailTmo: 300, ctrlLossTmo: 1500 },
-    keepTrying: false,
-    faults: [fault('stop', 300, { ms: 6000 })],
-  }),
   scenario('GHOST.3 new writes to blocks of a held write wait behind it', {
     ...STALE_WRITES,
     blocks: 2,
@@ -239,42 +134,6 @@ export const SCENARIOS: readonly Scenario[] = [
     ...TWO_PATHS,
     hosts: 2,
     faults: [0, 1, 2, 3, 4, 5, 6, 7].map((i) => fault('disconnect', 100 + 200 * i, { which: i % 2 })),
-  }),
-  scenario('QUIESCE.12 rescan, time-out, ANA change and I/O at the same time', {
-    ...SMALL,
-    addresses: 2,
-    ways: 2,
-    clients: 4,
-    kato: 2000,
-    duration: 3000,
-    hostLimits: { ioTimeout: 2000, connectTimeout: 2000, adminTimeout: 3000, terminateTimeout: 1000 },
-    recovery: { reconnectDelay: 50, ctrlLossTmo: Infinity },
-    faults: [
-      fault('ana state', 100, { ms: 2000, which: 1, count: 3 }),
-      fault('stall down', 110, { ms: 4000 }),
-      fault('grow namespace', 120, { count: 2, which: 2 }),
-      fault('toggle namespace', 600, { count: 2, which: 3 }),
-      fault('ana state', 700, { which: 2, count: 3 }),
-      fault('reset controller', 1500, { which: 1, count: 2 }),
-    ],
-  }),
-  scenario('HEAD.3 the last path goes and returns within delayed_removal_secs', {
-    ...SMALL,
-    clients: 2,
-    kato: 2000,
-    duration: 2000,
-    heads: { delayedRemoval: 10 },
-    faults: [0, 1, 2].map((i) => fault('disconnect', 200 + 500 * i)),
-  }),
-  scenario('HEAD.5 the last path goes and does not return in time', {
-    ...SMALL,
-    clients: 2,
-    kato: 2000,
-    duration: 1500,
-    heads: { delayedRemoval: 1 },
-    recovery: { reconnectDelay: 50, ctrlLossTmo: 500 },
-    keepTrying: false,
-    faults: [fault('stop', 200, { ms: 4000 })],
   }),
   scenario('nothing goes wrong, and nothing does', { faults: [] }),
   scenario('DISK.1 what was flushed, or written with FUA, survives a power cut', {
@@ -373,11 +232,5 @@ export const SCENARIOS: readonly Scenario[] = [
       fault('send EFAULT', 300, { count: 2 }),
       fault('stall down', 400, { ms: 4000 }),
     ],
-  }),
-  scenario('NUM.8 connects that fail leave nothing behind', {
-    hosts: 2,
-    kato: 2000,
-    duration: 2000,
-    faults: [fault('refuse connects', 0, { ms: 800 }), fault('slow connects', 900, { ms: 20_000 })],
   }),
 ];

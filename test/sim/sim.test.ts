@@ -21,11 +21,19 @@ t.test(`${SEEDS} seeds keep every rule`, (t) => {
 });
 
 t.test('scenarios', (t) => {
-  for (const { name, plan } of SCENARIOS)
+  for (const { name, plan, marks } of SCENARIOS) {
+    const reached = new Set<string>();
     for (let seed = 1; seed <= 5; seed++) {
-      const { failure } = simulate(swarm(seed, plan));
-      t.equal(failure, undefined, `${name}, seed ${seed}`);
+      const result = simulate(swarm(seed, plan));
+      t.equal(result.failure, undefined, `${name}, seed ${seed}`);
+      for (const mark of result.marks) reached.add(mark);
     }
+    t.strictSame(
+      marks.filter((mark) => !reached.has(mark)),
+      [],
+      `${name}: it came to what it is about`,
+    );
+  }
   t.end();
 });
 

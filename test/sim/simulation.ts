@@ -23,6 +23,8 @@ export interface Result {
   readonly events: number;
   /** Simulated seconds. */
   readonly seconds: number;
+  /** What it came to, as rules saw it. */
+  readonly marks: ReadonlySet<string>;
 }
 
 /** Longer than any traffic lasts. */
@@ -31,8 +33,8 @@ const TRAFFIC = 3_600_000;
 export function simulate(plan: Plan, listener?: (line: string) => void): Result {
   const world = new World(plan, listener);
   for (const phase of [traffic, heal, crash, stop]) if (!phase(world)) break;
-  const { clock, failure, ops, trace } = world;
-  return { failure, hash: trace.hash, ios: ops, events: clock.events, seconds: clock.micros / 1e6 };
+  const { clock, failure, ops, trace, marks } = world;
+  return { failure, hash: trace.hash, ios: ops, events: clock.events, seconds: clock.micros / 1e6, marks };
 }
 
 function traffic(world: World): boolean {
@@ -60,13 +62,15 @@ function heal(world: World): boolean {
 
 function awaitLive(world: World): boolean {
   const { hosts, targets, bounds } = world;
-  const on = world.run('targets that are stopping to start', bounds.stop, () => {
+  const on = world.run('machines that are stopping to start', bounds.stop, () => {
+    for (const host of hosts) if (host.state === 'off') host.start();
     for (const target of targets) {
       if (target.state === 'off') target.start();
       for (const namespace of target.namespaces) if (!namespace.exported) target.toggle(namespace);
     }
-    return targets.every(
-      (target) => target.state === 'on' && target.namespaces.every(({ exported }) => exported),
+    return (
+      hosts.every(({ state }) => state === 'on') &&
+      targets.every((target) => target.state === 'on' && target.namespaces.every(({ exported }) => exported))
     );
   });
   if (!on) return false;

@@ -12,15 +12,18 @@ import { Target } from '../../src/target/target.ts';
 import type { Namespace } from '../../src/target/namespace.ts';
 import type { Volume } from '../../src/storage/volume.ts';
 import { MachineClock } from './clock.ts';
-import type { SimDisk } from './disk.ts';
+import { SimDisk } from './disk.ts';
 import type { DiskOracle } from './oracle.ts';
 import type { ProtectionOracle } from './protection-oracle.ts';
 import type { ReservationOracle } from './reservation-oracle.ts';
 import type { SimRandom } from './random.ts';
 import { brokenLifeRule } from './target-rules.ts';
+import { expectTold } from './told.ts';
 import type { World } from './world.ts';
 
 export const TCP_PORT = 4420;
+/** The ANA group of namespaces that are there for a while: what is late for those that they stand for is refused. */
+const IMPOSTORS = 4;
 /** Microseconds. */
 const SLOWEST_DOCUMENT = 20_000;
 
@@ -45,6 +48,8 @@ export interface NamespaceState {
   made: Namespace | undefined;
   /** The operator took its file away for a while. */
   disabled: boolean;
+  /** What has its NSID while it is away. */
+  impostor: Namespace | undefined;
 }
 
 export class TargetMachine {
@@ -61,6 +66,8 @@ export class TargetMachine {
   process: MachineClock | undefined = undefined;
   target: Target | undefined = undefined;
   state: 'off' | 'on' | 'stopping' = 'off';
+  /** How often what it says of its namespaces has changed. */
+  changes = 0;
   /** Namespaces were taken away at some time. */
   removed = 0;
 
@@ -120,7 +127,8 @@ export class TargetMachine {
     for (const { host, from } of this.addresses) {
       if (from > world.clock.micros || this.#opening.has(host)) continue;
       this.#opening.add(host);
-      target.ports.listen({ host, port: TCP_PORT }, (error) => {
+      target.ports.listen({ host, port: TCP_PORT }, (error, port) => {
+        if (port !== undefined) target.ports.setAnaState(port, IMPOSTORS, AnaState.Inaccessible);
         if (error !== undefined) world.violation('SIM', `${host}: ${error.message}`, [this.name]);
       });
     }
@@ -153,6 +161,7 @@ export class TargetMachine {
     if (target === undefined || port === undefined || this.state !== 'on') return;
     this.world.trace.note('sets an ANA state', this.name, anagrpid, state);
     target.ports.setAnaState(port, anagrpid, state);
+    expectTold(this.world, this);
   }
 
   /** The operator undoes what he did. */
@@ -161,7 +170,7 @@ export class TargetMachine {
     this.openPorts();
     for (const port of this.target?.ports.list ?? [])
       for (const [anagrpid] of port.ana.told())
-        this.target?.ports.setAnaState(port, anagrpid, AnaState.Optimized);
+        if (anagrpid !== IMPOSTORS) this.target?.ports.setAnaState(port, anagrpid, AnaState.Optimized);
     for (const namespace of this.namespaces) this.enable(namespace);
   }
 
@@ -237,7 +246,7 @@ export class TargetMachine {
     process.kill();
     this.world.net.ended(process, silent);
     for (const namespace of this.namespaces) {
-      namespace.volume = namespace.made = undefined;
+      namespace.volume = namespace.made = namespace.impostor = undefined;
       namespace.disk.processEnded();
       namespace.oracle.targetEnded(this.world.clock.micros);
       namespace.reservations.targetEnded();
@@ -259,6 +268,7 @@ export class TargetMachine {
       uuid,
       blockSize: plan.blockSize,
       readOnly: false,
+      shared: !this.world.plan.privateNamespaces,
       facts: this.#facts(uuid),
     });
     namespace.volume = made.volume;
@@ -290,6 +300,9 @@ export class TargetMachine {
       // The file is locked until its last operation is over, and a disk whose sync failed waits for a new process.
       if (namespace.made !== undefined || namespace.disk.failedAt !== undefined) return;
       if (this.target !== undefined && this.target.find(plan.nqn) === undefined) return;
+      if (namespace.impostor?.removed === false)
+        this.target?.removeNamespace(namespace.impostor, () => undefined);
+      namespace.impostor = undefined;
       this.world.trace.note('adds a namespace', this.name, plan.nsid);
       namespace.exported = true;
       if (this.target !== undefined) this.#export(namespace);
@@ -355,6 +368,38 @@ export class TargetMachine {
     });
   }
 
+  /** The operator gives the NSID of a namespace to another one, of another identity (HEAD.7). */
+  replace(namespace: NamespaceState): void {
+    const { plan, uuid, disk, made } = namespace;
+    const { target, world, process } = this;
+    if (this.state !== 'on' || made === undefined || !namespace.exported || namespace.impostor !== undefined)
+      return;
+    this.toggle(namespace);
+    const name = `impostor of ${disk.name}`;
+    const size = 8 * plan.blockSize;
+    const other = new SimDisk(name, world.clock, world.random.fork(name), world.trace, {
+      ...disk.options,
+      size,
+    });
+    namespace.impostor = target!.addNamespace(target!.find(plan.nqn)!, other.open(process!), {
+      nsid: plan.nsid,
+      uuid: uuid.replace(/^0/, '1'),
+      anagrpid: IMPOSTORS,
+      blockSize: plan.blockSize,
+      readOnly: false,
+    });
+  }
+
+  /** It comes back. */
+  restore(namespace: NamespaceState): void {
+    if (!namespace.exported) this.toggle(namespace);
+  }
+
+  /** The operator says how many I/O queues a controller may have; undefined: as many as it likes. */
+  setIoQueues(nqn: string, count: number | undefined): void {
+    if (this.state === 'on') this.target?.find(nqn)?.setIoQueues(count);
+  }
+
   /** The operator takes the file from under a namespace, and gives it back. */
   disable(namespace: NamespaceState): void {
     if (this.state !== 'on' || namespace.made === undefined) return;
@@ -384,6 +429,7 @@ export class TargetMachine {
   /** The operator puts a namespace into another ANA group. */
   move({ made }: NamespaceState, anagrpid: number): void {
     if (this.state === 'on' && made?.removed === false) made.subsystem.move(made, anagrpid);
+    expectTold(this.world, this);
   }
 
   /** The operator makes a disk larger. */
@@ -392,6 +438,7 @@ export class TargetMachine {
     disk.resize(disk.seen.length + blocks * plan.blockSize);
     oracle.grow();
     if (this.state === 'on' && namespace.exported) namespace.volume?.refresh(() => undefined);
+    expectTold(this.world, this);
   }
 
   // ---- checks

@@ -67,6 +67,7 @@ class Pipe {
     const micros = take === 0 ? 0 : this.link.random.below(take);
     this.link.clock.after(`${this.from.name} takes a write`, micros, () => {
       this.#taking = false;
+      if (this.from.departed) return;
       const write = this.#writes.shift();
       if (write === undefined || this.from.over) return;
       if (!readable(write.parts)) {
@@ -197,6 +198,17 @@ class Pipe {
     link.trace.note('damages', this.to.name, this.#sent + at);
   }
 
+  /** The socket still has a write with some of these bytes. */
+  has(parts: readonly Uint8Array[]): boolean {
+    const overlap = (a: Uint8Array, b: Uint8Array): boolean =>
+      a.buffer === b.buffer &&
+      a.byteOffset < b.byteOffset + b.length &&
+      b.byteOffset < a.byteOffset + a.length;
+    for (const write of this.#writes)
+      if (write.parts.some((part) => parts.some((other) => overlap(part, other)))) return true;
+    return false;
+  }
+
   /** What is buffered past the first `keep` bytes is lost. */
   keep(bytes: number): void {
     const kept = this.#cut(Math.min(bytes, this.buffered));
@@ -231,6 +243,8 @@ export class SimTransport implements Transport {
   /** Closed, as its user knows it; and whether that left the peer something orderly to see. */
   over = false;
   leftOrderly = true;
+  /** It was reset, and takes no more writes. */
+  departed = false;
   #closing = false;
   #sawEnd = false;
   #peerTookEnd = false;
@@ -295,8 +309,20 @@ export class SimTransport implements Transport {
     this.process.defer(() => {
       this.wire.link.trace.note(how === 'reset' ? 'resets' : 'closes', this.name);
       this.#depart(how);
-      this.gone(undefined);
+      const { link } = this.wire;
+      if (how === 'end' || link.closeDelay === 0 || this !== this.wire.client) this.gone(undefined);
+      else this.#goneLate(link);
     });
+  }
+
+  /** Nothing of it is delivered any more, but the system does not say so for a while. */
+  #goneLate(link: Link): void {
+    this.departed = true;
+    const gone = (): void => {
+      if (link.closing.delete(gone)) this.gone(undefined);
+    };
+    link.closing.add(gone);
+    link.clock.after(`${this.name} is gone late`, link.closeDelay, gone);
   }
 
   #depart(how: 'end' | 'reset'): void {
@@ -372,6 +398,13 @@ export class SimTransport implements Transport {
     if (this.over) return;
     this.#depart('reset');
     this.gone('EFAULT: bad address');
+  }
+
+  /** Nobody waits for it any more, and nobody has it: it is the system's. */
+  forsake(): void {
+    if (this.over) return;
+    this.#depart('reset');
+    this.gone(undefined);
   }
 
   gone(error: string | undefined): void {

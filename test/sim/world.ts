@@ -21,6 +21,7 @@ import type { Plan } from './plan.ts';
 import { SimRandom } from './random.ts';
 import { ProtectionOracle } from './protection-oracle.ts';
 import { ReservationOracle } from './reservation-oracle.ts';
+import type { HostRules } from './rules.ts';
 import { TargetMachine, type NamespaceState } from './target-machine.ts';
 import { SimTrace } from './trace.ts';
 
@@ -48,6 +49,8 @@ export interface Bounds {
   readonly live: number;
   /** A target, or a host, stops. */
   readonly stop: number;
+  /** A transport port that is unregistered goes. */
+  readonly port: number;
 }
 
 export class World {
@@ -68,6 +71,10 @@ export class World {
   readonly returned: Op[] = [];
   /** Machines whose connections may have suffered from what was done. */
   readonly disturbances = new Set<string>();
+  /** Rules of hosts that the present event may have broken. */
+  readonly touchedRules = new Set<HostRules>();
+  /** What simulations came to; scenarios say what they must have come to. */
+  readonly marks = new Set<string>();
   readonly bounds: Bounds;
   failure: Violation | undefined = undefined;
   #ops = 0;
@@ -76,6 +83,7 @@ export class World {
   constructor(plan: Plan, listener?: (line: string) => void) {
     this.plan = plan;
     this.random = new SimRandom(plan.seed).fork('world');
+    this.clock.timersLast = this.random.fork('ties').oneIn(2);
     this.trace = new SimTrace(this.clock, listener);
     this.net = new SimNet(this.clock, this.random.fork('net'), this.trace, plan.link);
     this.local = new SimNet(this.clock, this.random.fork('local'), this.trace, LOCAL);
@@ -120,6 +128,7 @@ export class World {
         volume: undefined,
         made: undefined,
         disabled: false,
+        impostor: undefined,
       };
       disk.onViolation = (rule, text) => this.violation(rule, text, [name, disk.name]);
       disk.onTouched = () => {
@@ -158,6 +167,8 @@ export class World {
           controller: undefined,
           connected: false,
           notBefore: 0,
+          began: 0,
+          took: 0,
         });
     }
     this.hosts.push(host);
@@ -182,6 +193,11 @@ export class World {
   /** I/Os that were begun. */
   get ops(): number {
     return this.#ops;
+  }
+
+  /** Of the namespace that the oracle knows, whatever else has its NSID for a while. */
+  uuidOf(nqn: string, nsid: number): string | undefined {
+    return this.namespaces.find(({ plan }) => plan.nqn === nqn && plan.nsid === nsid)?.uuid;
   }
 
   machineOf(namespace: NamespaceState): TargetMachine {
@@ -228,6 +244,8 @@ export class World {
   run(what: string | (() => string), ms: number, until: () => boolean, rule = 'HANG'): boolean {
     const deadline = this.clock.micros + ms * 1000;
     try {
+      // What was done between two phases.
+      this.#checkRules();
       while (this.failure === undefined && !until()) {
         if (!this.clock.step() || this.clock.micros > deadline || this.clock.events > MOST_EVENTS) {
           const why =
@@ -237,7 +255,10 @@ export class World {
                 ? 'something spins'
                 : 'nothing is left to happen';
           this.failure ??= hangReport(this, rule, typeof what === 'string' ? what : what(), why);
-        } else if (this.clock.events >= this.#nextCheck) this.#checkAll();
+          continue;
+        }
+        if (this.touchedRules.size > 0) this.#checkRules();
+        if (this.clock.events >= this.#nextCheck) this.#checkAll();
       }
     } catch (error) {
       const own = error instanceof AssertionFailure;
@@ -246,6 +267,16 @@ export class World {
       this.violation(own ? 'ASSERT' : 'THROWS', text, []);
     }
     return this.failure === undefined;
+  }
+
+  /** It came to this. */
+  mark(what: string): void {
+    this.marks.add(what);
+  }
+
+  #checkRules(): void {
+    for (const rules of this.touchedRules) rules.check();
+    this.touchedRules.clear();
   }
 
   #touched(events: unknown): void {
@@ -279,6 +310,7 @@ export class World {
       host.registry.invariants();
       host.nbd?.server.invariants();
       host.checkNames();
+      host.rules.checkTime();
     }
   }
 
@@ -299,6 +331,7 @@ export class World {
     for (const link of this.net.links.values()) link.heal();
     this.net.probe();
     for (const namespace of this.namespaces) namespace.disk.heal();
+    for (const host of this.hosts) host.heal();
     for (const target of this.targets) {
       if (target.namespaces.some(({ disk }) => disk.failedAt !== undefined)) {
         // The operator's answer to a failed sync.
@@ -315,17 +348,20 @@ export class World {
 /** What the plan's time-outs add up to. */
 function boundsOf({ targetLimits: target, hostLimits: host, kato, faults, recovery, heads }: Plan): Bounds {
   const longest = Math.max(0, ...faults.map(({ ms }) => ms));
-  const gone = (host.terminateTimeout ?? 5000) + 10_000;
+  const slowest = Math.max(0, ...faults.filter(({ kind }) => kind === 'slow close').map(({ ms }) => ms));
+  const gone = (host.terminateTimeout ?? 5000) + 10_000 + slowest;
   const setup = (host.connectTimeout ?? 10_000) * 2 + (host.adminTimeout ?? 60_000);
   const longestDelay = (recovery.maxReconnectDelay ?? 0) + (recovery.reconnectDelay ?? 10_000);
   const end = (target.stallTimeout ?? 60_000) + (target.terminateTimeout ?? 30_000);
   const live = setup * 2 + gone + 3 * kato + 10_000 + longest + longestDelay;
   const aborted = (host.ioTimeout ?? 30_000) + (host.abortTimeout ?? 5000);
-  const kept = (heads.delayedRemoval ?? 0) * 1000;
+  const changes = faults.some(({ kind }) => kind === 'delayed removal');
+  const kept = Math.max(heads.delayedRemoval ?? 0, changes ? 10 : 0) * 1000;
   return {
     // Sent, not answered, aborted in vain; held for 3 × KATO + CQT; and again after its controller has returned.
     io: aborted * 2 + gone + longest + 3 * kato + (host.commandQuiesceTime ?? 10_000) + live + kept,
     live,
     stop: end + setup + gone + 3 * kato + 130_000,
+    port: (host.terminateTimeout ?? 5000) + 1000 + slowest,
   };
 }
