@@ -378,7 +378,9 @@ class Link {
 
   /** The status behind an error: of what the server asked for, or of a disk that it knows to be read-only. */
   #statusOf(op: Op, served: readonly Served[], errno: number): number {
-    const failed = served.map(({ io }) => io.status).filter((status) => status !== 0);
+    // What was given up was for a client that has left: flushes look alike.
+    const mine = served.filter(({ io }) => !io.abandoned);
+    const failed = mine.map(({ io }) => io.status).filter((status) => status !== 0);
     if (failed.length === 0 && errno === Errno.EPERM && op.change !== undefined) {
       op.commands = 1;
       // The host learns by an event that a protection is over.
