@@ -153,15 +153,14 @@ export class Ports {
    * volumes are open (PORT.2). Two calls for one port wait for the same.
    */
   removeRemote(remote: RemotePort, done: () => void): void {
-    const { local, address } = remote;
-    const present = this.locals.get(local.name)?.remotes.get(remoteKey(local.name, address)) ?? remote;
-    // One that was registered since is of another generation, and stays (PORT.10).
-    if (present === remote) this.setAway({ local: local.name, address });
+    const { local, address, state } = remote;
+    // Of one that has gone already this was said; what was registered since is of another generation (PORT.10).
+    if (state === 'online') this.setAway({ local: local.name, address });
     this.#leave(remote, 'was unregistered', done);
   }
 
   removeLocal(local: LocalPort, done: () => void): void {
-    if ((this.locals.get(local.name) ?? local) === local) this.setAway({ local: local.name });
+    if (local.state === 'online') this.setAway({ local: local.name });
     this.#unregister(local, 'was unregistered', done);
   }
 

@@ -333,6 +333,7 @@ t.test('PORT.10 two unregisters end together; a register meanwhile is another ge
   let gone = 0;
   ports.removeLocal(local, () => gone++);
   ports.removeLocal(local, () => gone++);
+  t.equal(remove(world, remote).done, 1, 'nor is what comes back with its local port kept away by it');
   ports.addLocal('');
   world.settle();
   t.equal(gone, 2);

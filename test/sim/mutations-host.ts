@@ -93,7 +93,7 @@ export const HOST_MUTATIONS: readonly Mutation[] = [
   {
     name: 'unregistering a port of an older generation takes the present one away (PORT.10)',
     plan: about('PORT.10'),
-    edits: [{ file: PORTS, from: 'if (present === remote) this', to: 'this' }],
+    edits: [{ file: PORTS, from: "if (state === 'online') this", to: 'this' }],
   },
   {
     name: 'a command goes to the first path, whichever was chosen (QUIESCE.1)',
