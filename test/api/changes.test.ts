@@ -14,6 +14,7 @@ import { DISCOVERY_NQN } from '../../src/nvme/nqn.ts';
 import { DiscoveryEntry, Subtype } from '../../src/nvme/discovery.ts';
 import { memoryEnv } from '../../src/runtime/memory/env.ts';
 import { FakeController, SUBNQN, fakeDiscovery } from '../doubles/fake-controller.ts';
+import { settled, until } from '../doubles/turns.ts';
 
 type Record = Parameters<typeof DiscoveryEntry.bytes>[0];
 const HOSTID = '11111111-2222-3333-4444-555555555555';
@@ -29,21 +30,12 @@ class World {
     this.host = createHost({ env: this.env, etc: '/nonexistent', ...IDENTITY, limits });
   }
 
-  /** Lets the world go on until the promise is settled. */
-  async run<T>(promise: Promise<T>): Promise<T> {
-    const settled = { yet: false };
-    const end = (): void => void (settled.yet = true);
-    promise.then(end, end);
-    await this.until(() => settled.yet);
-    return promise;
+  run<T>(promise: Promise<T>): Promise<T> {
+    return settled(this.env, promise);
   }
 
-  async until(reached: () => boolean): Promise<void> {
-    for (let turns = 0; turns < 100_000 && !reached(); turns++) {
-      this.env.clock.advance(0);
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-    if (!reached()) throw new Error('nothing goes on');
+  until(reached: () => boolean): Promise<void> {
+    return until(this.env, reached);
   }
 
   connect() {

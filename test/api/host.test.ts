@@ -15,6 +15,7 @@ import { DiscoveryEntry, DiscoveryHeader } from '../../src/nvme/discovery.ts';
 import { asksForTls, discoveryRecord } from '../../src/api/discovery.ts';
 import { memoryEnv, type MemoryEnv } from '../../src/runtime/memory/env.ts';
 import { FakeController, SUBNQN, UUID, type FakeCommand } from '../doubles/fake-controller.ts';
+import { settled, until } from '../doubles/turns.ts';
 
 const OPTIONS: ConnectOptions = {
   traddr: '127.0.0.1',
@@ -45,34 +46,18 @@ class World {
    */
   async until(reached: () => boolean, ms = 0): Promise<void> {
     await this.#identified();
-    for (let turns = 0; turns < 10_000 && !reached(); turns++) {
-      this.env.clock.advance(ms);
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-    if (!reached()) throw new Error('nothing goes on');
+    await until(this.env, reached, ms);
   }
 
   async #identified(): Promise<void> {
-    const known = { yet: false };
-    const end = (): void => {
-      known.yet = true;
-    };
-    this.host.identity().then(end, end);
-    while (!known.yet) {
-      this.env.clock.settle();
-      await new Promise((resolve) => setImmediate(resolve));
-    }
+    await settled(this.env, this.host.identity()).catch(() => undefined);
   }
 
   /** Lets the world go on until the promise is settled. */
   async run<T>(promise: Promise<T>, ms = 0): Promise<T> {
-    const settled = { yet: false };
-    const end = (): void => {
-      settled.yet = true;
-    };
-    promise.then(end, end);
-    await this.until(() => settled.yet, ms);
-    return promise;
+    promise.catch(() => undefined);
+    await this.#identified();
+    return settled(this.env, promise, ms);
   }
 
   async connect(options: Partial<ConnectOptions> = {}) {

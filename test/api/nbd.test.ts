@@ -20,6 +20,7 @@ import { Status } from '../../src/nvme/status.ts';
 import { memoryEnv } from '../../src/runtime/memory/env.ts';
 import { MemoryTransport } from '../../src/runtime/memory/net.ts';
 import { BLOCK, FakeController, SUBNQN, type FakeCommand } from '../doubles/fake-controller.ts';
+import { settled } from '../doubles/turns.ts';
 import { HOSTID, HOSTNQN, HostWorld } from '../doubles/host-world.ts';
 import { NbdClient } from '../doubles/nbd-world.ts';
 
@@ -174,18 +175,7 @@ async function connected(namespaces: FakeController['namespaces'] = []) {
   const fake = new FakeController(env);
   fake.namespaces.push(...namespaces);
   const host = createHost({ env, etc: '/nonexistent', hostnqn: HOSTNQN, hostid: HOSTID });
-  const run = async <T>(promise: Promise<T>): Promise<T> => {
-    const settled = { yet: false };
-    const end = (): void => {
-      settled.yet = true;
-    };
-    promise.then(end, end);
-    for (let turns = 0; turns < 1000 && !settled.yet; turns++) {
-      env.clock.settle();
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-    return promise;
-  };
+  const run = <T>(promise: Promise<T>): Promise<T> => settled(env, promise);
   const options = { traddr: '127.0.0.1', subnqn: SUBNQN, nr_io_queues: 1, keep_alive_tmo: 0 };
   return { host, run, subsystem: await run(host.connect(options)) };
 }

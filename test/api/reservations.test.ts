@@ -16,6 +16,7 @@ import { DNR, Status } from '../../src/nvme/status.ts';
 import { viewOf } from '../../src/layout/struct.ts';
 import { memoryEnv } from '../../src/runtime/memory/env.ts';
 import { FakeController, SUBNQN } from '../doubles/fake-controller.ts';
+import { settled } from '../doubles/turns.ts';
 
 const HOSTID = '11111111-2222-3333-4444-555555555555';
 
@@ -28,18 +29,7 @@ t.test('reservations of a disk: what is sent, and what the report says', async (
     hostnqn: `nqn.2014-08.org.nvmexpress:uuid:${HOSTID}`,
     hostid: HOSTID,
   });
-  const run = async <T>(promise: Promise<T>): Promise<T> => {
-    const settled = { yet: false };
-    const end = (): void => {
-      settled.yet = true;
-    };
-    promise.then(end, end);
-    for (let turns = 0; turns < 1000 && !settled.yet; turns++) {
-      env.clock.settle();
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-    return promise;
-  };
+  const run = <T>(promise: Promise<T>): Promise<T> => settled(env, promise);
   const options = { traddr: '127.0.0.1', subnqn: SUBNQN, nr_io_queues: 1, keep_alive_tmo: 0 };
   const { reservations } = (await run(host.connect(options))).head(1);
 
