@@ -1,10 +1,4 @@
-/**
- * `npm run sim -- [--seed N] [--runs N] [--until-failure] [--trace] [--set FIELD=N]… [--faults 0,2|none]`
- * `npm run sim -- --bench | --hashes N | --mutations [--table FILE] | --soak FILE`
- *
- * Simulations of targets and hosts, see docs/simulator.md. Exit code: 0, every rule held; 1, one was broken; 2, wrong
- * options.
- */
+/** `npm run sim`: simulations of targets and hosts, see HELP and docs/simulator.md. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -19,6 +13,29 @@ import { simulate } from '../test/sim/simulation.ts';
 
 const DIST = resolve(fileURLToPath(import.meta.url), '../..');
 const ROOT = resolve(DIST, '..');
+const HELP = `npm run sim -- [options]
+
+Runs targets and hosts in one process under a simulated clock, network and disk, and checks every rule at every moment.
+A seed is a whole world: it always runs the same way. One that fails is made smaller, and told how to run again.
+
+  --seed N           the first seed, decimal or 0x… (1)
+  --runs N           simulations (1,000 from the first; 1 with --seed)
+  --until-failure    from a random seed, or --seed, until a rule is broken
+  --trace            of one seed, everything that happens
+  --set FIELD=N      a part of the seed's world as given, for example clients=1; may be repeated
+  --faults LIST      of the seed's faults only these, for example 0,2; or none
+  --soak FILE        on and on; goes on where FILE says that it stopped
+  --bench            simulations a minute of one core
+  --hashes N         one hash over the traces of N seeds: the same on every machine and Node
+  --mutations        breaks this project in known ways, one after another: each must be found
+  --only TEXT        of those, the ones whose names contain it
+  --table FILE       writes what was found into a document
+
+  npm run sim -- --seed 7 --runs 10000
+  npm run sim -- --seed 0x1f --trace
+
+Exit code: 0, every rule held; 1, one was broken; 2, wrong options.
+`;
 const HUNT_SECONDS = 60;
 const BENCH_RUNS = 500;
 
@@ -60,6 +77,7 @@ const options = () =>
       only: { type: 'string' },
       table: { type: 'string' },
       soak: { type: 'string' },
+      help: { type: 'boolean', short: 'h', default: false },
     },
   }).values;
 
@@ -176,6 +194,10 @@ function soak(file: string, runs: number): boolean {
 
 async function main(): Promise<boolean> {
   const values = parse();
+  if (values.help) {
+    process.stdout.write(HELP);
+    return true;
+  }
   const seed = count('seed', values.seed);
   const runs = count('runs', values.runs);
   const overrides = readOverrides(values.set, values.faults);
@@ -194,6 +216,6 @@ try {
   process.exitCode = (await main()) ? 0 : 1;
 } catch (error) {
   if (!(error instanceof UsageError)) throw error;
-  console.error(`sim: ${error.message}`);
+  console.error(`sim: ${error.message}; see --help`);
   process.exitCode = 2;
 }

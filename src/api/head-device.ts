@@ -27,7 +27,7 @@ const problemOf = (status: number): Problem => ({
 });
 
 /** What it needs of a head. */
-export type DiskHead = Pick<Head, 'blocks' | 'blockSize' | 'info' | 'submit'>;
+export type DiskHead = Pick<Head, 'blocks' | 'blockSize' | 'info' | 'submit' | 'subsystem'>;
 
 export class HeadDevice implements BlockDevice {
   readonly head: DiskHead;
@@ -44,6 +44,11 @@ export class HeadDevice implements BlockDevice {
   }
   get readOnly(): boolean {
     return this.head.info.readOnly;
+  }
+
+  /** Clients keep the subsystem, so that its number is nobody else's before they have left (NUM.7). */
+  open(): () => void {
+    return this.head.subsystem.hold();
   }
 
   read(offset: number, into: readonly Uint8Array[], done: Done): Cancel {

@@ -83,6 +83,14 @@ export class NvmeSubsystem {
   }
 
   /**
+   * Keeps the subsystem, and with it its number and name, whatever becomes of its controllers and disks: a later
+   * connection to the same NQN finds it again. Ends when what this returns is called, or with the host.
+   */
+  hold(): () => void {
+    return this.#subsystem.hold();
+  }
+
+  /**
    * Disconnects every controller, in order. I/O that is under way is rejected: 370h when it was never sent, 371h when
    * it may have been. Resolves when all is gone.
    */

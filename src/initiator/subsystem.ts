@@ -1,6 +1,6 @@
 /**
- * A subsystem as a host knows it: its controllers, and the heads that they lead to. It lives while it has either
- * (NUM.7), keeps the number of its first controller, and gives each head a number of its own.
+ * A subsystem as a host knows it: its controllers, and the heads that they lead to. It lives while it has either, or
+ * is held (NUM.7), keeps the number of its first controller, and gives each head a number of its own.
  */
 import { assert } from '../runtime/assert.ts';
 import type { Controller } from './controller.ts';
@@ -48,8 +48,7 @@ export class Subsystem {
   /** In the order of their numbers. */
   readonly heads: Head[] = [];
   readonly #headNumbers = new Numbers(1);
-  /** Open handles: users who want it to stay, and its number with it, whatever happens to its heads (NUM.7). */
-  handles = 0;
+  #handles = 0;
   /** Gone from the registry. */
   gone = false;
 
@@ -70,6 +69,26 @@ export class Subsystem {
 
   get name(): string {
     return `nvme-subsys${this.instance}`;
+  }
+
+  /** Open handles, see `hold`. */
+  get handles(): number {
+    return this.#handles;
+  }
+
+  /**
+   * Somebody uses it: it stays, and its number with it, whatever becomes of its controllers and heads, until what this
+   * returns is called (NUM.7). Once more does nothing.
+   */
+  hold(): () => void {
+    let held = true;
+    this.#handles++;
+    return () => {
+      if (!held) return;
+      held = false;
+      this.#handles--;
+      this.registry.collect(this);
+    };
   }
 
   /** The head of the namespace with this NSID; with several (HEAD.7) the newest. */

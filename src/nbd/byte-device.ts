@@ -40,6 +40,9 @@ export class ByteDevice implements BlockDevice {
   get readOnly(): boolean {
     return this.device.readOnly;
   }
+  open(): () => void {
+    return this.device.open?.() ?? NOTHING;
+  }
   /** Changes that are under way or wait. */
   get busy(): number {
     return this.#changing + this.#line.length;

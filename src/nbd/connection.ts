@@ -59,6 +59,7 @@ export class Connection implements MessageHandler, TransportEvents {
   /** Whose `base:allocation` it wants to be told. */
   allocationOf: Export | undefined = undefined;
   export: Export | undefined = undefined;
+  #leave: (() => void) | undefined = undefined;
   #options = 0;
 
   readonly requests: Requests;
@@ -187,6 +188,7 @@ export class Connection implements MessageHandler, TransportEvents {
   choose(chosen: Export): void {
     if (this.state.now !== 'negotiating') return;
     this.export = chosen;
+    this.#leave = chosen.device.open();
     if (this.allocationOf !== chosen) this.allocationOf = undefined;
     this.#receiver.phase = 'requests';
     this.state.to('transmitting', 'an export was chosen');
@@ -249,6 +251,7 @@ export class Connection implements MessageHandler, TransportEvents {
     if (this.state.is('draining') && this.inFlight === 0) this.#finish();
     if (this.state.is('lost') && this.inFlight === 0) {
       this.state.to('ended', this.state.why);
+      this.#leave?.();
       this.server.forget(this);
     }
     this.#settling = false;

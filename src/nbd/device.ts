@@ -32,6 +32,8 @@ export interface BlockDevice {
   /** A power of two, up to 65,536. */
   readonly blockSize: number;
   readonly readOnly: boolean;
+  /** A client has chosen it. What this returns is called once, when nothing of the client is left. */
+  readonly open?: (() => () => void) | undefined;
   /** Fills the buffers, one after the other from `offset`. */
   read(offset: number, into: readonly Uint8Array[], done: Done): Cancel;
   /** With `fua`, done when the data is on stable storage. */

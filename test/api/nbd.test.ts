@@ -169,6 +169,26 @@ t.test('who leaves takes along what the controller has not answered', (t) => {
   t.end();
 });
 
+t.test('NUM.7 a subsystem and its number stay until the last NBD client of its disks has left', (t) => {
+  const world = new World();
+  const { registry } = world;
+  const { subsystem } = world.head;
+  const clients = [world.client(), world.client()];
+  for (const controller of [...registry.controllers]) controller.disconnect('disconnected', () => undefined);
+  world.settle();
+  t.ok(world.head.gone);
+  t.equal(clients[0]!.read(0, BLOCK).error, Errno.EIO);
+  for (const client of clients) {
+    t.notOk(subsystem.gone);
+    t.strictSame(registry.taken, [0]);
+    client.transport.close();
+    world.settle();
+  }
+  t.ok(subsystem.gone);
+  t.strictSame(registry.taken, []);
+  t.end();
+});
+
 /** A host of its own, connected to a fake controller; its world goes on while `run` waits. */
 async function connected(namespaces: FakeController['namespaces'] = []) {
   const env = memoryEnv();

@@ -1,11 +1,25 @@
 /**
- * `npm run fuzz -- [--seconds 60] [--seed N] [--runs N] [--only NAME]`: throws changed and random input at everything
- * that reads what a peer sent. What comes of it must be a valid value or the error that is declared for it
- * (ProtocolFault, DecodeError); anything else is printed with the seed that brings it back, and the exit code is 1.
+ * `npm run fuzz`: throws changed and random input at everything that reads what a peer sent. What comes of it must be a
+ * valid value or the error that is declared for it (ProtocolFault, DecodeError).
  */
 import { parseArgs } from 'node:util';
 import { Dice } from './random.ts';
 import { SUBJECTS, type Subject } from './subjects.ts';
+
+const HELP = `npm run fuzz -- [options]
+
+Throws changed and random input at everything that reads what a peer sent. What breaks it is printed, with the seed that
+brings it back.
+
+  --seconds N    as long (60)
+  --runs N       at most as many cases
+  --seed N       of the first case (the time)
+  --only NAME    one of: ${[...new Set(SUBJECTS.map(({ name }) => name))].join(', ')}
+
+  npm run fuzz -- --seconds 600
+
+Exit code: 0, nothing was found; 1, something was; 2, wrong options.
+`;
 
 interface Failure {
   readonly subject: Subject;
@@ -29,23 +43,35 @@ function runCase(seed: number, subjects: readonly Subject[]): Failure | undefine
   }
 }
 
-function main(): number {
-  const { values } = parseArgs({
+const options = () =>
+  parseArgs({
     options: {
       seconds: { type: 'string', default: '60' },
       seed: { type: 'string' },
       runs: { type: 'string' },
       only: { type: 'string' },
+      help: { type: 'boolean', short: 'h', default: false },
     },
-  });
+  }).values;
+
+function main(): number {
+  let values: ReturnType<typeof options>;
+  try {
+    values = options();
+  } catch (error) {
+    console.error(`fuzz: ${(error as Error).message}; see --help`);
+    return 2;
+  }
+  if (values.help) {
+    process.stdout.write(HELP);
+    return 0;
+  }
   const first = values.seed === undefined ? Date.now() >>> 0 : Number(values.seed) >>> 0;
   const runs = values.runs === undefined ? Infinity : Number(values.runs);
   const end = performance.now() + Number(values.seconds) * 1000;
   const subjects = SUBJECTS.filter(({ name }) => values.only === undefined || name === values.only);
   if (subjects.length === 0 || !(end > 0) || !(runs > 0)) {
-    console.error(
-      `fuzz: --seconds and --runs are numbers, --only one of: ${[...new Set(SUBJECTS.map(({ name }) => name))].join(', ')}`,
-    );
+    console.error('fuzz: --seconds and --runs are numbers, --only a name that --help lists');
     return 2;
   }
   console.log(`seed ${first}`);

@@ -107,7 +107,10 @@ t.test(
     const world = new HostWorld();
     const { controller } = world.up({ recovery });
     const subsystem = controller.subsystem!;
-    subsystem.handles++;
+    const release = subsystem.hold();
+    const another = subsystem.hold();
+    another();
+    another();
     controller.disconnect('disconnected', () => undefined);
     world.settle();
     t.equal(controller.state.now, 'dead');
@@ -116,8 +119,7 @@ t.test(
     world.fake.cntlid = 2;
     const other = world.up({ recovery, subnqn: NQNS[0]! }).controller;
     t.equal(other.name, 'nvme1', 'nobody else becomes nvme0');
-    subsystem.handles--;
-    world.registry.collect(subsystem);
+    release();
     t.ok(subsystem.gone);
     t.strictSame(world.registry.taken, [1]);
     t.end();

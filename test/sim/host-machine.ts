@@ -213,8 +213,9 @@ export class HostMachine {
     // An NBD room stays for as long as its host.
     if (this.state !== 'on' || this.nbd !== undefined) return;
     const { world, registry } = this;
-    const kept = open ? [...registry.subsystems] : [];
-    for (const subsystem of kept) subsystem.handles++;
+    const kept = open
+      ? [...registry.subsystems].map((subsystem) => ({ subsystem, release: subsystem.hold() }))
+      : [];
     let over = false;
     world.clock.after(`${this.name} must have stopped`, world.bounds.stop * 1000, () => {
       if (!over)
@@ -223,11 +224,10 @@ export class HostMachine {
     this.#end(() => {
       over = true;
       if (kept.length > 0) world.mark('PORT.11 a host stopped, and a volume was open');
-      for (const subsystem of kept) {
+      for (const { subsystem, release } of kept) {
         if (subsystem.gone)
           world.violation('NUM.7', `${this.name}: ${subsystem.name} is gone, and it is open`, [this.name]);
-        subsystem.handles--;
-        registry.collect(subsystem);
+        release();
       }
       if (this.#last === undefined) world.clock.after(`${this.name} starts`, ms * 1000, () => this.heal());
     });

@@ -6,6 +6,7 @@ import { HeadDevice } from '../../src/api/head-device.ts';
 import type { Head } from '../../src/initiator/head.ts';
 import type { Io } from '../../src/initiator/io.ts';
 import type { Connection } from '../../src/nbd/connection.ts';
+import type { Export } from '../../src/nbd/export.ts';
 import { NbdServer } from '../../src/nbd/server.ts';
 import type { Address, Listener } from '../../src/runtime/ports.ts';
 import { watchWires } from './client.ts';
@@ -27,6 +28,8 @@ export class NbdRoom {
   /** By the client's port. */
   readonly connections = new Map<number, Connection>();
   readonly #heads = new Map<string, Head>();
+  /** Those that are gone too: their clients may not have left yet. */
+  readonly #exported = new WeakMap<Export, Head>();
   readonly #unwatch: () => void;
   #listener: Listener | undefined = undefined;
 
@@ -67,12 +70,15 @@ export class NbdRoom {
       get info() {
         return head.info;
       },
+      get subsystem() {
+        return head.subsystem;
+      },
       submit: (io: Io) => {
         this.served.push({ ...watchWires(this.world, io), io, head });
         head.submit(io);
       },
     };
-    this.server.add(head.name, '', new HeadDevice(disk));
+    this.#exported.set(this.server.add(head.name, '', new HeadDevice(disk)), head);
   }
 
   /** Disks that are gone are taken away. */
@@ -82,6 +88,19 @@ export class NbdRoom {
         this.#heads.delete(name);
         this.server.remove(name);
       }
+  }
+
+  /** After an event. NUM.7: a disk that a client has open keeps its subsystem. */
+  check(): void {
+    this.server.invariants();
+    for (const { id, export: chosen } of this.server.connections) {
+      const head = chosen && this.#exported.get(chosen);
+      if (head === undefined || !head.gone) continue;
+      const { name, gone, heads } = head.subsystem;
+      if (gone)
+        this.world.violation('NUM.7', `${name} is gone, and client ${id} has ${head.name} open`, [name]);
+      if (heads.length === 0) this.world.mark('NUM.7 a client keeps a subsystem that has no disk');
+    }
   }
 
   stop(done: () => void): void {

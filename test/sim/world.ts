@@ -308,7 +308,7 @@ export class World {
     for (const target of this.targets) target.invariants();
     for (const host of this.hosts) {
       host.registry.invariants();
-      host.nbd?.server.invariants();
+      host.nbd?.check();
       host.checkNames();
       host.rules.checkTime();
     }
