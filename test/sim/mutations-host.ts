@@ -57,6 +57,11 @@ export const HOST_MUTATIONS: readonly Mutation[] = [
     edits: [{ file: REGISTRY, from: ' || handles > 0) return;', to: ') return;' }],
   },
   {
+    name: 'an NBD client does not hold the subsystem of its disk (NUM.7)',
+    plan: about('NUM.7'),
+    edits: [{ file: 'src/nbd/connection.ts', from: 'this.#leave = chosen.device.open();', to: '' }],
+  },
+  {
     name: 'a port that is away is connected through (PORT.4)',
     edits: [
       {

@@ -276,6 +276,22 @@ export const HOST_SCENARIOS: readonly Scenario[] = [
       fault('reset controller', 1500, { which: 1, count: 2 }),
     ],
   }),
+  scenario(
+    'NUM.7 a subsystem whose controllers and disks are gone is kept by the NBD clients that have not left yet',
+    {
+      ...SMALL,
+      clients: 1,
+      nbdClients: 3,
+      ios: 200,
+      reserveOneIn: 0,
+      kato: 2000,
+      duration: 2000,
+      heads: { delayedRemoval: 0 },
+      recovery: { reconnectDelay: 50, ctrlLossTmo: 0 },
+      faults: [300, 900, 1500].map((at) => fault('stay away', at, { ms: 200 })),
+    },
+    ['NUM.7 a client keeps a subsystem that has no disk'],
+  ),
   scenario('NUM.8 connects that fail leave nothing behind', {
     hosts: 2,
     kato: 2000,
