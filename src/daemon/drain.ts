@@ -40,12 +40,14 @@ export async function drain(
   env.trace.event('info', `port ${id} drains: hosts are sent to their other paths`, {});
   const begin = env.clock.now();
   let left = remaining(control, id);
-  while (left.length > 0 && !gone.aborted && env.clock.now() - begin < patience) {
-    progress({ remaining: left, left: Math.ceil(patience - (env.clock.now() - begin)) });
+  // Whom it waits for is told before any time is over, however slow the machine is.
+  let waited = 0;
+  while (left.length > 0 && !gone.aborted && waited < patience) {
+    progress({ remaining: left, left: Math.ceil(patience - waited) });
     await new Promise<void>((resolve) => void env.clock.timer('looks who is left on a port', LOOK, resolve));
     left = remaining(control, id);
+    waited = Math.round(env.clock.now() - begin);
   }
-  const waited = Math.round(env.clock.now() - begin);
   if (left.length > 0 && (gone.aborted || !force)) {
     await control.change((document) => ({ document: drainPort(id, false)(document) }));
     env.trace.event('warn', `port ${id} does not drain, and is as before`, {});

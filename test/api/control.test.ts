@@ -23,6 +23,7 @@ import type { Namespace } from '../../src/target/namespace.ts';
 import { Operation } from '../../src/storage/operation.ts';
 import { must } from '../../src/runtime/assert.ts';
 import { MemoryStore } from '../../src/runtime/memory/store.ts';
+import { freePort } from '../doubles/ports.ts';
 
 const MiB = 1024 * 1024;
 const A = 'nqn.2024-01.test:a';
@@ -45,19 +46,11 @@ async function start(t: Test): Promise<TargetParts & { store: MemoryStore; folde
   return { ...parts, store: env.store, folder: t.testdir() };
 }
 
-const free = async (): Promise<number> => {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-};
-
 t.test('DISK.3 what cannot be persisted is not done: files and addresses are given back', async (t) => {
   const parts = await start(t);
   const { control, target, store, folder } = parts;
   const path = join(folder, 'disk');
-  const address = `127.0.0.1:${await free()}`;
+  const address = `127.0.0.1:${await freePort()}`;
   const edit = async (document: Parameters<ReturnType<typeof listenAt>>[0]) => {
     const wanted = await withExports(parts, listenAt(address, B)(document), A, [{ file: path, size: MiB }]);
     return { ...wanted, document: addHost(A, 'nqn.x')(wanted.document) };
@@ -72,7 +65,7 @@ t.test('DISK.3 what cannot be persisted is not done: files and addresses are giv
 
 t.test('an address makes way for a wider one, and is back when that cannot be bound', async (t) => {
   const { control, target } = await start(t);
-  const port = await free();
+  const port = await freePort();
   await control.change((document) => ({ document: listenAt(`127.0.0.1:${port}`, A)(document) }));
   const wide = listenAt(`0.0.0.0:${port}`, A);
   const blocked = createServer().listen(port, '127.0.0.2');

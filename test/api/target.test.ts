@@ -16,7 +16,9 @@ t.test('namespaces come, grow and go while a host is connected', async (t) => {
   const [traddr, trsvcid] = must(target.addresses[0], 'it listens').split(':');
   const host = createHost({ hostnqn: HOSTNQN });
   t.teardown(() => host.close());
-  const subsystem = await host.connect({ traddr: traddr ?? '', trsvcid, subnqn: target.nqn });
+  // Whatever the machine does meanwhile.
+  const to = { traddr: traddr ?? '', trsvcid, subnqn: target.nqn, keep_alive_tmo: 0 };
+  const subsystem = await host.connect(to);
   const [controller] = subsystem.controllers;
   const listed = () => must(controller, 'it is connected').listNamespaces();
   t.same(await listed(), [1]);

@@ -15,6 +15,7 @@ import { asText, createLogger } from '../../src/daemon/log.ts';
 import { type RunningTargetd, type TargetdOptions, startTargetd } from '../../src/daemon/targetd.ts';
 import type { Subsystem } from '../../src/target/subsystem.ts';
 import { must } from '../../src/runtime/assert.ts';
+import { freePort } from '../doubles/ports.ts';
 
 const MiB = 1024 * 1024;
 const HOST = 'nqn.2014-08.org.nvmexpress:uuid:11111111-2222-4333-8444-555555555555';
@@ -318,16 +319,15 @@ t.test('the state is locked, checked, and belongs to one target', async (t) => {
 
 t.test('addresses are kept, retried, and not bound twice', async (t) => {
   const world = new World(t);
-  const blocked = createServer().listen(0, '127.0.0.1');
-  await once(blocked, 'listening');
-  const kept = `127.0.0.1:${(blocked.address() as { port: number }).port}`;
-  await new Promise((resolve) => blocked.close(resolve));
+  // Nobody else gets it while the daemon does not run.
+  const port = await freePort();
+  const kept = `127.0.0.1:${port}`;
   const { hello } = await world.start([{ memory: MiB }], { listen: [kept] });
   t.ok(hello.includes(`listens on ${kept}`));
   const { parts } = await world.start([{ memory: MiB }], { listen: ['127.0.0.1:0'] });
   t.equal(parts.target.ports.list.length, 2);
   await world.stop();
-  blocked.listen(Number(kept.split(':')[1]), '127.0.0.1');
+  const blocked = createServer().listen(port, '127.0.0.1');
   await once(blocked, 'listening');
   t.teardown(() => blocked.close());
   const { parts: without } = await world.start([{ memory: MiB }], { listen: ['127.0.0.1:0'] });

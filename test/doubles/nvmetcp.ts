@@ -100,13 +100,13 @@ export class Daemon {
 
   static async start(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Daemon> {
     const daemon = new Daemon(launch(['targetd', ...args], env));
-    await daemon.says(() => daemon.stdout.includes('nvme connect'));
+    await daemon.says(() => /nvme connect .*\n/.test(daemon.stdout));
     return daemon;
   }
 
   static async host(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Daemon> {
     const daemon = new Daemon(launch(['hostd', ...args], env));
-    await daemon.says(() => daemon.stdout.includes('host list'));
+    await daemon.says(() => /host list\n/.test(daemon.stdout));
     return daemon;
   }
 

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { makeFolder } from '../../src/runtime/node/folder.ts';
@@ -10,7 +10,9 @@ t.test('folders are made for this user alone, with those above them; what is the
   t.equal(statSync(deep).mode & 0o777, 0o700);
   t.equal(statSync(join(folder, 'a')).mode & 0o777, 0o700);
   const open = join(folder, 'open');
-  mkdirSync(open, { mode: 0o755 });
+  mkdirSync(open);
+  // Whatever the umask is.
+  chmodSync(open, 0o755);
   makeFolder(open);
   t.equal(statSync(open).mode & 0o777, 0o755);
   t.end();
