@@ -14,6 +14,7 @@ import { connectCapsule, enableCapsule, icReq } from '../../scripts/bench/encode
 import { connect, type Socket } from 'node:net';
 import { once } from 'node:events';
 import { ReadWrite } from '../../src/nvme/sqe.ts';
+import { CapsuleResp, ICResp } from '../../src/pdu/pdus.ts';
 import { inTransport } from '../doubles/wire-host.ts';
 import t from 'tap';
 
@@ -40,10 +41,14 @@ const askResident = (map: FileMap, offset: number, length: number): Promise<Uint
 /** Two ends of a real connection. */
 function pair(): Promise<[Transport, Transport]> {
   return new Promise((resolve, reject) => {
+    let both = (): void => undefined;
     let server: Transport | undefined;
     env.net.listen(
       { host: '127.0.0.1', port: 0 },
-      (accepted) => (server = accepted),
+      (accepted) => {
+        server = accepted;
+        both();
+      },
       (error, listener) => {
         if (!listener) {
           reject(new Error(error?.message));
@@ -54,7 +59,12 @@ function pair(): Promise<[Transport, Transport]> {
             reject(new Error(refused?.message));
             return;
           }
-          setTimeout(() => listener.close(() => resolve([server!, client])), 10);
+          // Either end may be told first.
+          both = () => {
+            const accepted = server;
+            if (accepted !== undefined) listener.close(() => resolve([accepted, client]));
+          };
+          both();
         });
       },
     );
@@ -141,7 +151,7 @@ if (syscalls !== undefined) {
 async function serve(
   file: FileIo,
   limits: Partial<Limits> = {},
-): Promise<{ port: number; disk: () => Promise<NvmeDisk>; stop: () => Promise<void> }> {
+): Promise<{ target: Target; port: number; disk: () => Promise<NvmeDisk>; stop: () => Promise<void> }> {
   const target = new Target(env, limits);
   const subsystem = target.addSubsystem({ nqn: 'nqn.2024-01.test:map', serial: 'S', model: 'M' });
   target.addNamespace(subsystem, file, {
@@ -158,6 +168,7 @@ async function serve(
   });
   const hosts: ReturnType<typeof createHost>[] = [];
   return {
+    target,
     port,
     disk: async () => {
       const host = createHost({
@@ -170,6 +181,8 @@ async function serve(
         subnqn: subsystem.nqn,
         nr_io_queues: 1,
         ctrl_loss_tmo: 0,
+        // Nothing that the machine does meanwhile ends it.
+        keep_alive_tmo: 0,
       });
       return found.heads[0]!;
     },
@@ -180,24 +193,32 @@ async function serve(
   };
 }
 
-/** A host that asks for all of the blocks, and then reads nothing of what it gets. */
-async function stalledReader(port: number, blocks: number): Promise<Socket> {
+/** The next so many bytes of a socket that is not read otherwise, in however many pieces they come. */
+async function take(socket: Socket, bytes: number): Promise<Buffer> {
+  for (;;) {
+    const taken = socket.read(bytes) as Buffer | null;
+    if (taken !== null) return taken;
+    await once(socket, 'readable');
+  }
+}
+
+/** A host that asks for all of the blocks, and then reads nothing of what it gets. All of it is on its way. */
+async function stalledReader(target: Target, port: number, blocks: number): Promise<Socket> {
   const nqn = 'nqn.2024-01.test:map';
   const open = async (qid: number, cntlid: number): Promise<{ socket: Socket; cntlid: number }> => {
     const socket = connect(port, '127.0.0.1');
     socket.on('error', () => undefined);
-    const answer = async (request: Uint8Array): Promise<Buffer> => {
+    const answer = (request: Uint8Array, { size }: { size: number }): Promise<Buffer> => {
       socket.write(request);
-      return ((await once(socket, 'data')) as [Buffer])[0];
+      return take(socket, size);
     };
-    await answer(icReq(false));
-    const response = await answer(connectCapsule(nqn, qid, cntlid, 127, false));
-    if (qid === 0) await answer(enableCapsule(false));
+    await answer(icReq(false), ICResp);
+    const response = await answer(connectCapsule(nqn, qid, cntlid, 127, false), CapsuleResp);
+    if (qid === 0) await answer(enableCapsule(false), CapsuleResp);
     return { socket, cntlid: response.readUInt16LE(8) };
   };
   const admin = await open(0, 0xffff);
   const io = await open(1, admin.cntlid);
-  io.socket.pause();
   io.socket.on('close', () => admin.socket.destroy());
   for (let slba = 0; slba < blocks; slba += 64) {
     const sqe = ReadWrite.bytes({
@@ -211,7 +232,13 @@ async function stalledReader(port: number, blocks: number): Promise<Socket> {
     sqe[1] = 0x40;
     io.socket.write(Buffer.concat([Buffer.from([4, 0, 72, 0, 72, 0, 0, 0]), sqe]));
   }
-  await new Promise((resolve) => setTimeout(resolve, 100));
+  const { localPort, bytesWritten } = io.socket;
+  const isUnderWay = (): boolean =>
+    [...target.ports.connections()].some(
+      ({ transport, received, queue }) =>
+        transport.remote.port === localPort && received === bytesWritten && queue.executing === 0,
+    );
+  while (!isUnderWay()) await new Promise((resolve) => setTimeout(resolve, 5));
   return io.socket;
 }
 
@@ -255,7 +282,7 @@ t.test('a host that stops reading keeps nobody from writing the same blocks for 
   const world = await serve(await openFile(path), { lendAtOnce: size, sendBacklog: size, lendTimeout: 300 });
   const disk = await world.disk();
   for (let i = 0; i < 2048; i += 64) await disk.read(i, 64);
-  const stalled = await stalledReader(world.port, 2048);
+  const stalled = await stalledReader(world.target, world.port, 2048);
   await disk.write(0, new Uint8Array(BLOCK).fill(9));
   for (let i = 0; i < 2048; i += 32) await disk.write(i, new Uint8Array(BLOCK).fill(9));
   t.ok((await disk.read(0, 1)).every((byte) => byte === 9));
