@@ -20,14 +20,14 @@ const subsystem = await host.connect({
   subnqn: target.nqn,
   ways: [second!],
   iopolicy: 'round-robin',
-  signal: AbortSignal.timeout(10_000),
+  signal: AbortSignal.timeout(60_000),
 });
 const disk = subsystem.head(1);
 console.log(`${disk.name}: ${disk.blocks} blocks of ${disk.blockSize} bytes over ${disk.paths.length} paths`);
 
 const data = new Uint8Array(256 * disk.blockSize).map((_, i) => i);
 await disk.write(8, data, { fua: true });
-const read = await disk.read(8, 256, { signal: AbortSignal.timeout(5_000) });
+const read = await disk.read(8, 256, { signal: AbortSignal.timeout(30_000) });
 console.log(Buffer.compare(read, data) === 0 ? 'what was written is what is read' : 'it differs');
 
 try {

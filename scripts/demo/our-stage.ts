@@ -3,6 +3,7 @@ import { createHost, type NvmeDisk, type NvmeHost } from '../../src/api/index.ts
 import { type TargetParts, assemble, withExports } from '../../src/api/target-parts.ts';
 import type { AnaStateName } from '../../src/config/document.ts';
 import { type Edit, addPort, addSubsystem, removePort, setAna } from '../../src/config/edit.ts';
+import { must } from '../../src/runtime/assert.ts';
 import { Line } from './line.ts';
 import { GROUP, PORTS, type PortId, QUIESCE, type Stage, connectOver } from './stage.ts';
 
@@ -40,11 +41,7 @@ export class OurStage implements Stage {
     await parts.control.change((document) =>
       withExports(parts, addSubsystem(subsystem)(document), NQN, [{ memory: '16M', blockSize: 4096 }]),
     );
-    const ports: number[] = [];
-    for (const id of PORTS) {
-      await edit(parts, port(id, 0));
-      ports.push(listening(parts, id));
-    }
+    const ports = await listen(parts);
     const lines = await Promise.all(PORTS.map((_, i) => new Line(() => ports[i]!).open()));
     const host = createHost({
       hostnqn: `nqn.2014-08.org.nvmexpress:uuid:${ID}`,
@@ -69,7 +66,8 @@ export class OurStage implements Stage {
   }
 
   async addAll(): Promise<NvmeDisk> {
-    for (const id of PORTS) await edit(this.#parts, port(id, this.#ports[id - 1]!));
+    // The system may have given their old numbers to somebody else.
+    this.#ports.splice(0, PORTS.length, ...(await listen(this.#parts)));
     return connectOver(this.host, this.lines, NQN, TIMES);
   }
 
@@ -86,8 +84,18 @@ export class OurStage implements Stage {
 const edit = (parts: TargetParts, change: Edit) =>
   parts.control.change((document) => ({ document: change(document) }));
 
-const port = (id: PortId, number: number): Edit =>
-  addPort({ id, address: `127.0.0.1:${number}`, enabled: true, subsystems: [NQN], ana: [], referrals: [] });
+const port = (id: PortId): Edit =>
+  addPort({ id, address: '127.0.0.1:0', enabled: true, subsystems: [NQN], ana: [], referrals: [] });
 
-const listening = ({ target }: TargetParts, id: PortId): number =>
-  target.ports.list.find((each) => each.id === id)?.address.port ?? 0;
+/** Adds the ports; where they listen, in their order. */
+async function listen(parts: TargetParts): Promise<number[]> {
+  for (const id of PORTS) await edit(parts, port(id));
+  const { list } = parts.target.ports;
+  return PORTS.map(
+    (id) =>
+      must(
+        list.find((each) => each.id === id),
+        `port ${id} listens`,
+      ).address.port,
+  );
+}

@@ -51,6 +51,8 @@ export async function connectOver(
     iopolicy: 'round-robin',
     delayed_removal_secs: window,
     keep_alive_tmo: keepAlive,
+    // A machine that stops for as long as that does so while they connect, too.
+    keep_trying: true,
     reconnect_delay: 1,
   });
   return subsystem.head(1);

@@ -23,7 +23,9 @@ void test('the relay counts what goes over it, and promises about durability are
     rmSync(folder, { recursive: true });
   });
   const options = { traddr: '127.0.0.1', trsvcid: target.port, subnqn: target.nqn, nr_io_queues: 2 };
-  const subsystem = await host.connect({ ...options, queue_size: 32, data_digest: true, reconnect_delay: 1 });
+  // Only what cuts the line here ends an association.
+  const recovery = { reconnect_delay: 1, keep_alive_tmo: 60 };
+  const subsystem = await host.connect({ ...options, queue_size: 32, data_digest: true, ...recovery });
   const disk = subsystem.head(1);
   await roundTrip(disk, 0, 8, true);
   await roundTrip(disk, 8, 1024);
