@@ -1,35 +1,22 @@
 /**
  * One TCP connection: the transport's own rules (ICResp, TermReq, faults, the end), under the queue that it carries.
  */
-import { C2HTermReq, H2CTermReq, PduType } from '../pdu/pdus.ts';
+import { C2HTermReq, PduType } from '../pdu/pdus.ts';
 import { Fes, ProtocolFault, fesName } from '../pdu/fault.ts';
 import { Receiver, type PduHandler } from '../pdu/receiver.ts';
 import { Sender } from '../pdu/sender.ts';
+import { sendTermReq } from '../pdu/terminate.ts';
 import { commandName } from '../nvme/opcode.ts';
 import { SqeHead } from '../nvme/sqe.ts';
 import { FabricsSqe } from '../nvme/fabrics.ts';
 import { machine, type Machine } from '../runtime/machine.ts';
 import type { ConnectOptions, Env, Level, Net, Transport, TransportEvents } from '../runtime/ports.ts';
+import type { CloseWhy } from './close-why.ts';
 import { failure, type Failure } from './failure.ts';
 import { type Digests, readIcResp, sendIcReq } from './handshake.ts';
 import type { Limits } from './limits.ts';
 import { Queue } from './queue.ts';
 import type { Slot } from './slot.ts';
-
-/** Why a connection ends; logged, and told by tests. */
-export type CloseWhy =
-  | 'not connected'
-  | 'no ICResp in time'
-  | 'closed by the controller'
-  | 'terminated by the controller'
-  | 'transport error'
-  | 'protocol fault'
-  | 'a command was not answered in time'
-  | 'association lost'
-  | 'reset'
-  | 'port unregistered'
-  | 'disconnected'
-  | 'host stops';
 
 /** Who wakes each state is said beside it. */
 const STATES = {
@@ -281,14 +268,7 @@ export class Connection implements PduHandler, TransportEvents {
       this.#leave('protocol fault', why);
       return;
     }
-    const { sender } = this;
-    // The offending header, as far as it came.
-    const quoted = new Uint8Array(this.#receiver.header.buffer, 0, this.#receiver.headerBytes).slice();
-    const at = sender.begin(PduType.H2CTermReq, 0, quoted.length);
-    H2CTermReq.fes.set(sender.view, at, fault.fes);
-    H2CTermReq.fei.set(sender.view, at, fault.fei);
-    sender.end([quoted]);
-    sender.flush();
+    sendTermReq(PduType.H2CTermReq, fault, this.#receiver, this.sender);
     this.state.to('terminating', fault.message);
     this.state.after('waits for the controller to close', this.owner.limits.terminateTimeout, () => {
       this.#close('protocol fault');

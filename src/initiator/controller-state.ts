@@ -1,5 +1,5 @@
 /** The states of a controller, which are Linux's, with its transitions. */
-import type { CloseWhy } from './connection.ts';
+import type { CloseWhy } from './close-why.ts';
 
 export const CONTROLLER_STATES = {
   new: ['connecting', 'deleting'],

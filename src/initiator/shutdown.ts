@@ -7,7 +7,7 @@ import { Csts, Property, Shn, Shst } from '../nvme/property.ts';
 import { statusName } from '../nvme/status.ts';
 import { propertyGet, propertySet } from './commands.ts';
 import type { Association } from './association.ts';
-import type { CloseWhy } from './connection.ts';
+import type { CloseWhy } from './close-why.ts';
 import { ccWord, registerView } from './registers.ts';
 
 const COMPLETE = 'complete';

@@ -2,10 +2,11 @@
  * One TCP connection: the transport's own rules (ICReq, TermReq, faults, the orderly end), under the queue that it
  * carries.
  */
-import { C2HTermReq, H2CTermReq, PduType } from '../pdu/pdus.ts';
+import { H2CTermReq, PduType } from '../pdu/pdus.ts';
 import { ProtocolFault, fesName } from '../pdu/fault.ts';
 import { Receiver, type PduHandler } from '../pdu/receiver.ts';
 import { Sender } from '../pdu/sender.ts';
+import { sendTermReq } from '../pdu/terminate.ts';
 import { commandName } from '../nvme/opcode.ts';
 import { statusName } from '../nvme/status.ts';
 import { machine, type Machine } from '../runtime/machine.ts';
@@ -227,14 +228,7 @@ export class Connection implements PduHandler, TransportEvents, Borrower, PaceUs
       this.close('terminated by the host');
       return;
     }
-    const { sender, receiver } = this;
-    // The offending header, as far as it came; a sequence error may have none.
-    const quoted = new Uint8Array(receiver.header.buffer, 0, receiver.headerBytes).slice();
-    const at = sender.begin(PduType.C2HTermReq, 0, quoted.length);
-    C2HTermReq.fes.set(sender.view, at, fault.fes);
-    C2HTermReq.fei.set(sender.view, at, fault.fei);
-    sender.end([quoted]);
-    sender.flush();
+    sendTermReq(PduType.C2HTermReq, fault, this.receiver, this.sender);
     this.state.to('terminating', fault.message);
     this.#finishInTime();
     this.#leave('protocol fault');
