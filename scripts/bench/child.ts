@@ -38,6 +38,16 @@ export function start<T>(role: Role, name: string, input: unknown, flags: readon
   return { process: child, pid: child.pid ?? 0, said };
 }
 
+const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+/** For a machine that stops for a while, ms. */
+const PATIENCE = 60_000;
+
+/** The time of a measurement: `ms`, and on until something was answered. */
+export async function measuring(ms: number, answered: () => boolean): Promise<void> {
+  await wait(ms);
+  for (const end = performance.now() + PATIENCE; !answered() && performance.now() < end;) await wait(10);
+}
+
 /** What a child says to its parent. */
 export function say(what: unknown): void {
   process.stdout.write(`${JSON.stringify(what)}\n`);

@@ -137,12 +137,14 @@ class Connector implements Worker {
 
   async run(ms: number): Promise<number> {
     let done = 0;
-    for (const end = performance.now() + ms; performance.now() < end; done++) {
+    const end = performance.now() + ms;
+    do {
       const started = performance.now();
       const leave = await this.#connect();
       this.#times.push((performance.now() - started) * 1000);
       await leave();
-    }
+      done++;
+    } while (performance.now() < end);
     return done;
   }
 }

@@ -6,7 +6,7 @@ import { Io, type IoOwner } from '../../src/initiator/io.ts';
 import { DEFAULT_LIMITS } from '../../src/initiator/limits.ts';
 import { Registry } from '../../src/initiator/registry.ts';
 import { nodeEnv } from '../../src/runtime/node/env.ts';
-import { say } from './child.ts';
+import { measuring, say } from './child.ts';
 import { cpuOf } from './cpu.ts';
 import { Latencies, type Measured } from './numbers.ts';
 import type { Place } from './stream.ts';
@@ -161,7 +161,7 @@ async function main(job: HostJob): Promise<void> {
   tally.clear();
   const started = performance.now();
   const [server, client] = [cpuOf(job.server), process.cpuUsage()];
-  await wait(job.time);
+  await measuring(job.time, () => tally.done > 0);
   const seconds = (performance.now() - started) / 1000;
   const after = cpuOf(job.server);
   const { user, system } = process.cpuUsage(client);

@@ -1,5 +1,5 @@
 /** The load generator, a process of its own: `load.js JOB`. */
-import { say } from './child.ts';
+import { measuring, say } from './child.ts';
 import { cpuOf } from './cpu.ts';
 import { Encoded } from './encoded.ts';
 import type { Measured } from './numbers.ts';
@@ -63,7 +63,7 @@ async function main(job: Job): Promise<void> {
   for (const stream of all.flat()) stream.clear();
   const started = performance.now();
   const [server, client] = [cpuOf(job.server), process.cpuUsage()];
-  await wait(job.time);
+  await measuring(job.time, () => all.every((streams) => streams.some(({ done }) => done > 0)));
   const seconds = (performance.now() - started) / 1000;
   const after = cpuOf(job.server);
   const { user, system } = process.cpuUsage(client);

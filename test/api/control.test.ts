@@ -128,8 +128,9 @@ t.test('a disk that is not there yet is pending, does not stop others, and comes
   t.match(control.pending, [{ change: { nsid: 1 }, error: { code: 'ENOENT' } }]);
   t.match(await control.change((document) => ({ document: addHost(A, 'nqn.x')(document) })), { length: 1 });
   fs.writeFileSync(path, Buffer.alloc(MiB));
-  // As the timer does.
-  t.match(await control.change((document) => ({ document })), [{ kind: 'add namespace' }]);
+  // As the timer does, which is first when the machine stops for as long.
+  const made = await control.change((document) => ({ document }));
+  t.ok(made.every(({ kind }) => kind === 'add namespace'));
   t.same(control.pending, []);
   t.match(namespaceOf(control.wanted, A, 1), { fileId: /:/ }, 'what it is is known from now on');
   t.ok(target.subsystems.get(A)?.namespaces.has(1));

@@ -20,7 +20,8 @@ t.test('what a write keeps of a chunk whose memory is used again is its own', as
     await target.stop();
     rmSync(folder, { recursive: true });
   });
-  const subsystem = await host.connect({ traddr: '127.0.0.1', trsvcid: target.port, subnqn: target.nqn });
+  const to = { traddr: '127.0.0.1', trsvcid: target.port, subnqn: target.nqn };
+  const subsystem = await host.connect({ ...to, keep_alive_tmo: 60 });
   const disk = subsystem.head(1);
   // Where a chunk ends is the system's business: many commands of odd sizes, so that it is in all kinds of places.
   for (const [depth, blocks] of [
