@@ -30,6 +30,8 @@ export interface Result {
 }
 
 const SECONDS = 300;
+/** Emulation now and then breaks a kernel that is about to patch itself, long before anything of ours is involved. */
+const BOOTS = 3;
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 export class Runner {
@@ -151,15 +153,19 @@ export class Runner {
     if (this.#guest?.alive === true) return this.#guest;
     const folder = join(this.#runFolder, String(++this.#boots));
     mkdirSync(folder, { recursive: true });
-    try {
-      this.#guest = await this.#boot(folder);
-    } catch (error) {
-      if (this.#accelerator === 'tcg' || !(error instanceof LabError)) throw error;
-      say(`KVM does not work here, going on without: ${error.message.split('\n')[0] ?? ''}`);
-      this.#accelerator = 'tcg';
-      this.#guest = await this.#boot(folder);
+    for (let left = BOOTS; ; left--) {
+      try {
+        this.#guest = await this.#boot(folder);
+        return this.#guest;
+      } catch (error) {
+        if (!(error instanceof LabError)) throw error;
+        const why = error.message.split('\n')[0] ?? '';
+        if (this.#accelerator === 'kvm') say(`KVM does not work here, going on without: ${why}`);
+        else if (left > 1) say(`${why}; it is booted again`);
+        else throw error;
+        this.#accelerator = 'tcg';
+      }
     }
-    return this.#guest;
   }
 
   async #boot(folder: string): Promise<Guest> {
