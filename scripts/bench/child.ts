@@ -38,7 +38,7 @@ export function start<T>(role: Role, name: string, input: unknown, flags: readon
   return { process: child, pid: child.pid ?? 0, said };
 }
 
-const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+export const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 /** For a machine that stops for a while, ms. */
 const PATIENCE = 60_000;
 

@@ -6,7 +6,7 @@ import { controllerOptions } from '../../src/api/connect-options.ts';
 import { DEFAULT_LIMITS } from '../../src/initiator/limits.ts';
 import { Registry } from '../../src/initiator/registry.ts';
 import { nodeEnv } from '../../src/runtime/node/env.ts';
-import { say } from './child.ts';
+import { say, wait } from './child.ts';
 import { cpuOf } from './cpu.ts';
 import { Encoded } from './encoded.ts';
 import { median } from './numbers.ts';
@@ -50,8 +50,6 @@ export interface CrowdMeasured {
   /** Median, microseconds. */
   readonly p50: number;
 }
-
-const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 interface Pair {
   readonly admin: Stream;

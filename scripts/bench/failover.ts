@@ -15,7 +15,7 @@ import type { Path } from '../../src/initiator/path.ts';
 import { Registry } from '../../src/initiator/registry.ts';
 import { nodeEnv } from '../../src/runtime/node/env.ts';
 import type { Net, Transport } from '../../src/runtime/ports.ts';
-import { say, start, type Child } from './child.ts';
+import { type Child, say, start, wait } from './child.ts';
 import { Latencies } from './numbers.ts';
 import type { Deed, TwoPorts } from './two-ports.ts';
 import { BLOCK } from './work.ts';
@@ -70,7 +70,6 @@ const HOST = { hostnqn: `nqn.2014-08.org.nvmexpress:uuid:${UUID}`, hostid: UUID 
 /** Nothing takes longer. */
 const PATIENCE = 20_000;
 
-const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 const now = (): number => performance.now();
 /** Turns of the event loop so far. */
 const loops = (): number => performance.nodeTiming.uvMetricsInfo.loopCount;

@@ -6,7 +6,7 @@ import { Io, type IoOwner } from '../../src/initiator/io.ts';
 import { DEFAULT_LIMITS } from '../../src/initiator/limits.ts';
 import { Registry } from '../../src/initiator/registry.ts';
 import { nodeEnv } from '../../src/runtime/node/env.ts';
-import { measuring, say } from './child.ts';
+import { measuring, say, wait } from './child.ts';
 import { cpuOf } from './cpu.ts';
 import { Latencies, type Measured } from './numbers.ts';
 import type { Place } from './stream.ts';
@@ -151,8 +151,6 @@ async function byDone(job: HostJob, tally: Tally): Promise<void> {
   for (let i = 0; i < job.work.depth * job.work.queues; i++)
     new Asker(head, choice, tally, job.work.bytes).ask();
 }
-
-const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function main(job: HostJob): Promise<void> {
   const tally = new Tally();

@@ -1,5 +1,5 @@
 /** The load generator, a process of its own: `load.js JOB`. */
-import { measuring, say } from './child.ts';
+import { measuring, say, wait } from './child.ts';
 import { cpuOf } from './cpu.ts';
 import { Encoded } from './encoded.ts';
 import type { Measured } from './numbers.ts';
@@ -16,8 +16,6 @@ export interface Job {
   /** Whose processor time is counted. */
   readonly server: number;
 }
-
-const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function open({ place, works }: Job): Promise<Stream[][]> {
   const admin = new Stream(place, { ...works[0]!, depth: 1 }, new Encoded(works[0]!, 0));

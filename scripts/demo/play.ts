@@ -26,7 +26,7 @@ export interface View {
 
 interface Step {
   readonly title: string;
-  readonly act?: (play: Play) => Promise<void>;
+  readonly act?: (play: Play) => Promise<void> | void;
   /** What is so afterwards, and still when it has been looked at: a loss in between is waited for. */
   readonly so: (play: Play) => boolean;
   readonly what?: string;
@@ -56,10 +56,7 @@ const steps = (window: number): readonly Step[] => [
   },
   {
     title: 'path 1 is back',
-    act: (play) => {
-      play.stage.line(1).mend();
-      return Promise.resolve();
-    },
+    act: (play) => play.stage.line(1).mend(),
     so: is(1, 'optimized'),
     look: 2,
   },

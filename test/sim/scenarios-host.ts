@@ -196,14 +196,8 @@ export const HOST_SCENARIOS: readonly Scenario[] = [
     ['QUIESCE.10 a change was known, and I/O was under way all the time'],
   ),
   scenario('QUIESCE.3 paths come and go by ANA, and nobody is forgotten', {
-    ...SMALL,
+    ...TWO_PATHS,
     hosts: 2,
-    addresses: 2,
-    ways: 2,
-    clients: 4,
-    kato: 2000,
-    duration: 2000,
-    recovery: { reconnectDelay: 50, ctrlLossTmo: Infinity },
     faults: [0, 1, 2, 3, 4, 5].map((i) => fault('ana state', 100 + 300 * i, { which: i, ms: 250, count: 3 })),
   }),
   scenario('QUIESCE.4 QUIESCE.6 resets one after the other under traffic', {
